@@ -1,0 +1,84 @@
+//! The tokenizer as a value: what it holds, and what can be asked about its vocabulary.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::decode::Decoder;
+use crate::load::TokenizerError;
+use crate::special::{Literals, SpecialToken};
+
+/// How the token is written that parts documents, in every StableLM and GPT-NeoX vocabulary.
+const END_OF_DOCUMENT: &str = "<|endoftext|>";
+
+/// One `tokenizer.json`, ready to encode and decode on any number of threads.
+pub struct Tokenizer {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sha256: String,
+    pub(crate) vocab_size: usize,
+    /// Sorted by id.
+    pub(crate) special_tokens: Vec<SpecialToken>,
+    pub(crate) literals: Literals,
+    pub(crate) decoder: Decoder,
+    /// Tokenizes special tokens in a text as plain text.
+    pub(crate) escaping: tokenizers::Tokenizer,
+    /// Turns them into their ids; the choice is a setting of the whole engine, and few need both.
+    pub(crate) encoding: OnceLock<tokenizers::Tokenizer>,
+}
+
+impl Tokenizer {
+    /// Returns the SHA-256 of the file's bytes, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Returns the file as read, to be written beside a converted checkpoint.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns the highest id plus one, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Returns the name of the code that encodes.
+    pub fn engine(&self) -> &'static str {
+        "huggingface"
+    }
+
+    /// Returns the id of `<|endoftext|>`, which parts documents.
+    ///
+    /// It is found by name: 0 in GPT-NeoX, 100257 in StableLM 2.
+    pub fn end_of_document(&self) -> Result<u32, TokenizerError> {
+        self.token_id(END_OF_DOCUMENT)
+            .ok_or_else(|| TokenizerError::NoEndOfDocument {
+                expected: END_OF_DOCUMENT,
+                special: self
+                    .special_tokens
+                    .iter()
+                    .map(|token| token.text.clone())
+                    .collect(),
+            })
+    }
+
+    /// Returns the special tokens, sorted by id.
+    pub fn special_tokens(&self) -> &[SpecialToken] {
+        &self.special_tokens
+    }
+
+    /// Returns the id of a token, spelled as in the vocabulary.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.escaping.token_to_id(token)
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tokenizer")
+            .field("sha256", &self.sha256)
+            .field("vocab_size", &self.vocab_size)
+            .field("special_tokens", &self.special_tokens)
+            .finish_non_exhaustive()
+    }
+}
