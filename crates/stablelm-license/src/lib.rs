@@ -1,0 +1,55 @@
+//! Licenses, attribution and provenance as data, and the documents made from them.
+//!
+//! The [`Registry`] knows the StableLM family, its tokenizer and its data, each with the claims that
+//! were made about its license and where they were read. A [`Ledger`] says what one model or one
+//! prepared data set is made of and how it was changed. Every document is a function of the ledger:
+//! the same ledger gives the same bytes, and nothing here reads a clock, a file or the network.
+//!
+//! ```
+//! use stablelm_license::{ChangeKind, Ledger, NewChange, Registry, notice};
+//!
+//! let registry = Registry::builtin();
+//! let model = registry.get("stabilityai/stablelm-3b-4e1t").expect("the registry knows the model");
+//! assert_eq!(model.license, "CC-BY-SA-4.0");
+//!
+//! let mut ledger = Ledger::for_model(model);
+//! ledger.record(NewChange {
+//!     when: "2026-11-23T12:00:00Z".to_owned(),
+//!     tool: "stablelm".to_owned(),
+//!     version: "0.1.0".to_owned(),
+//!     kind: ChangeKind::Format,
+//!     from_sha256: None,
+//!     detail: "GPT-NeoX checkpoint to safetensors".to_owned(),
+//! });
+//! ledger.verify_chain().expect("a chain just made holds");
+//! assert!(notice(&ledger).contains("Stability AI"));
+//! ```
+
+mod attribution;
+mod card;
+mod changes;
+mod cite;
+mod component;
+mod croissant;
+mod front_matter;
+mod ledger;
+mod notice;
+mod registry;
+mod safetensors;
+mod spdx;
+mod text;
+
+pub use attribution::{attribution_line, attribution_markdown};
+pub use card::{ModelFacts, ledger_from_card, model_card};
+pub use changes::{ChainError, ChangeKind, ChangeRecord, NewChange};
+pub use cite::{cite_bibtex, cite_cff};
+pub use component::{
+    Author, Citation, Claim, ClaimKind, ClaimStatus, Component, ComponentKind, Gate, Relation,
+    RelationKind, SourceMatch, Takedown,
+};
+pub use croissant::{CroissantDataset, CroissantFile, croissant};
+pub use ledger::{Edge, Exclusion, LEDGER_VERSION, Ledger, LedgerError, SourceUse};
+pub use notice::{DISCLAIMER, notice};
+pub use registry::Registry;
+pub use safetensors::{ledger_from_safetensors_metadata, safetensors_metadata};
+pub use spdx::{NOASSERTION, hub_license_id, license_text, license_url};

@@ -1,0 +1,154 @@
+//! How facts become text: one line, one table cell, one YAML scalar, one number.
+//!
+//! Facts may come from files we did not write, so each function leaves nothing in them that could
+//! break out of its place: no line breaks, no control characters, no cell borders.
+
+/// A text document written line by line.
+#[derive(Default)]
+pub(crate) struct Page {
+    text: String,
+}
+
+impl Page {
+    /// Appends a line.
+    pub(crate) fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// Appends an empty line.
+    pub(crate) fn gap(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// Appends a heading of plain text with its underline, and the empty line before it.
+    pub(crate) fn underlined(&mut self, title: &str, mark: char) {
+        if !self.text.is_empty() {
+            self.gap();
+        }
+        self.line(title);
+        let underline: String = std::iter::repeat_n(mark, title.chars().count()).collect();
+        self.line(&underline);
+    }
+
+    /// Appends a Markdown heading between empty lines.
+    pub(crate) fn heading(&mut self, level: usize, title: &str) {
+        if !self.text.is_empty() {
+            self.gap();
+        }
+        self.line(&format!("{} {title}", "#".repeat(level)));
+        self.gap();
+    }
+
+    /// Returns the text.
+    pub(crate) fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// Returns text on one line: control characters become spaces, spaces are joined, ends trimmed.
+pub(crate) fn one_line(text: &str) -> String {
+    let spaced: String = text
+        .chars()
+        .map(|c| if is_control(c) { ' ' } else { c })
+        .collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns text for one cell of a Markdown table.
+pub(crate) fn cell(text: &str) -> String {
+    one_line(text).replace('\\', "\\\\").replace('|', "\\|")
+}
+
+/// Returns a YAML scalar that reads back as exactly this string.
+pub(crate) fn yaml(text: &str) -> String {
+    const RESERVED: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '.' | '_' | '/' | '-'))
+        && !RESERVED.contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// Returns a whole number with commas between its thousands.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Returns a double-quoted scalar in the part of YAML that is also JSON.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            // YAML takes these for line breaks or forbids them.
+            c if is_control(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => {
+                out.push_str("\\u");
+                for shift in [12, 8, 4, 0] {
+                    let digit = (u32::from(c) >> shift) & 0xf;
+                    out.push(char::from_digit(digit, 16).expect("four bits are a digit"));
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// True for characters that steer a reader or a terminal instead of being read.
+fn is_control(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_no_control_characters() {
+        assert_eq!(one_line(" a\n\tb\u{1b}[31m  c\u{202e} "), "a b [31m c");
+    }
+
+    #[test]
+    fn a_cell_keeps_its_borders() {
+        assert_eq!(cell("a|b\nc"), "a\\|b c");
+    }
+
+    #[test]
+    fn a_scalar_is_quoted_when_it_could_be_read_as_something_else() {
+        let check = |text: &str, expected: &str| assert_eq!(yaml(text), expected);
+        check("cc-by-sa-4.0", "cc-by-sa-4.0");
+        check("tiiuae/falcon-refinedweb", "tiiuae/falcon-refinedweb");
+        check("no", "\"no\"");
+        check("1.2.0", "\"1.2.0\"");
+        check("a: b", "\"a: b\"");
+        check("x\ny\"", "\"x\\ny\\\"\"");
+        check("", "\"\"");
+        check("\u{85}", "\"\\u0085\"");
+    }
+
+    #[test]
+    fn thousands_are_separated() {
+        let check = |number, expected: &str| assert_eq!(thousands(number), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1000, "1,000");
+        check(2_795_443_200, "2,795,443,200");
+    }
+}
