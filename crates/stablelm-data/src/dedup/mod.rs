@@ -1,0 +1,3 @@
+//! Rules that need to have seen other documents.
+
+pub(crate) mod exact;
