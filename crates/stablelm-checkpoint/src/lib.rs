@@ -1,0 +1,55 @@
+//! Weights in files: GPT-NeoX checkpoints and safetensors, read, written, converted and compared.
+//!
+//! [`open`] takes any checkpoint and gives its tensors under the names of Hugging Face transformers. [`plan`] says what a
+//! conversion would write and checks all that can be checked; [`convert()`] then moves the bytes. Nothing that a file
+//! holds is ever executed.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::num::NonZeroUsize;
+//! use stablelm_checkpoint::{ConvertOptions, OpenOptions, Target, convert, open, plan, verify};
+//!
+//! # fn run(input: &std::path::Path, output: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//! let checkpoint = open(input, &OpenOptions::default())?;
+//! let options = ConvertOptions {
+//!     target: Target::Safetensors { max_shard_size: 5_000_000_000 },
+//!     dtype: None,
+//!     allow_drop: Vec::new(),
+//!     metadata: BTreeMap::new(),
+//!     threads: NonZeroUsize::MIN,
+//! };
+//! let plan = plan(&checkpoint, &options)?;
+//! convert(&plan, &checkpoint, output)?;
+//! verify(&checkpoint, &open(output, &OpenOptions::default())?)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod cast;
+mod compare;
+mod convert;
+mod glob;
+mod hash;
+mod inspect;
+mod mapped;
+mod neox;
+mod open;
+mod safetensors;
+
+pub use compare::{
+    CompareError, Comparison, Outcome, TensorComparison, Verified, VerifyError, compare, verify,
+};
+pub use convert::plan::{DroppedTensor, Plan, PlannedFile, PlannedTensor, plan};
+pub use convert::run::{Converted, NonFinite, convert};
+pub use convert::{ConvertError, ConvertOptions, Target};
+pub use hash::{HashError, sha256_of_files};
+pub use inspect::{InspectedTensor, Inspection, inspect};
+pub use neox::archive::ArchiveError;
+pub use neox::discover::NeoxLayout;
+pub use neox::names::MlpNaming;
+pub use neox::pickle::PickleError;
+pub use neox::read::NeoxReadError;
+pub use neox::torch_file::TorchFileError;
+pub use open::{Checkpoint, Details, Format, OpenError, OpenOptions, open};
+pub use safetensors::index::IndexError;
+pub use safetensors::read::SafetensorsError;

@@ -1,0 +1,10 @@
+//! GPT-NeoX checkpoints: folders of PyTorch files, one a layer and tensor-parallel rank.
+
+pub(crate) mod archive;
+pub(crate) mod discover;
+pub(crate) mod names;
+pub(crate) mod partitions;
+pub(crate) mod pickle;
+pub(crate) mod read;
+pub(crate) mod torch_file;
+pub(crate) mod write;

@@ -1,0 +1,159 @@
+//! Kinds of models that no golden checkpoint covers, made here: there and back must be the identity.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::{Dtype as StoredDtype, tensor::TensorView};
+use stablelm_checkpoint::{ConvertError, plan, verify};
+use stablelm_model::{Dtype, ModelConfig, parameters};
+
+use crate::support::{assert_equal, converted, neox, open_at, safetensors};
+
+/// Writes a model with numbers from a fixed sequence, none of them special.
+fn make(folder: &Path, config: &str, extra: &[(&str, usize)]) {
+    let config = format!(
+        r#"{{"vocab_size": 24, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "torch_dtype": "float16", {config}}}"#
+    );
+    let config = ModelConfig::from_config_json(config.as_bytes()).unwrap();
+    let mut state = 1u32;
+    let mut bytes = |num_elements: usize| -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(2 * num_elements);
+        for _ in 0..num_elements {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Between 2^-7 and 2 in size, so that halves of it stay exact.
+            let [low, high, sign, _] = state.to_le_bytes();
+            bytes.extend([low, 0x20 | (high & 0x1f) | (sign & 0x80)]);
+        }
+        bytes
+    };
+    let mut tensors = HashMap::new();
+    for parameter in parameters(&config) {
+        let content = bytes(parameter.num_elements());
+        tensors.insert(parameter.name, (parameter.shape, content));
+    }
+    for (name, len) in extra {
+        tensors.insert((*name).to_owned(), (vec![*len], bytes(*len)));
+    }
+    let views = tensors.iter().map(|(name, (shape, content))| {
+        let view = TensorView::new(StoredDtype::F16, shape.clone(), content);
+        (name.as_str(), view.unwrap())
+    });
+    let path = folder.join("model.safetensors");
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    std::fs::write(
+        folder.join("config.json"),
+        config.to_config_json(Dtype::F16),
+    )
+    .unwrap();
+}
+
+#[track_caller]
+fn check(config: &str, tensor_parallel: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), config, &[]);
+    let input = open_at(folder.path());
+    let (_first, split, _) = converted(&input, &neox(tensor_parallel));
+    assert_equal(&input, &split);
+    verify(&input, &split).unwrap();
+    let (_second, back, _) = converted(&split, &safetensors());
+    assert_equal(&input, &back);
+    let (_third, other, _) = converted(&split, &neox(1));
+    assert_equal(&input, &other);
+}
+
+#[track_caller]
+fn check_refused(config: &str, expected: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), config, &[]);
+    match plan(&open_at(folder.path()), &neox(1)).unwrap_err() {
+        ConvertError::NotExpressible { key } => assert_eq!(key, expected),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn models_of_every_kind_come_back_unchanged() {
+    let stablelm = |rest: &str| format!(r#""model_type": "stablelm"{rest}"#);
+    let neox = |rest: &str| format!(r#""model_type": "gpt_neox"{rest}"#);
+    for tensor_parallel in [1, 2, 4] {
+        check(&stablelm(""), tensor_parallel);
+        check(&stablelm(r#", "use_qkv_bias": true"#), tensor_parallel);
+        check(
+            &stablelm(r#", "use_parallel_residual": true"#),
+            tensor_parallel,
+        );
+        check(
+            &stablelm(r#", "tie_word_embeddings": true"#),
+            tensor_parallel,
+        );
+        check(&neox(""), tensor_parallel);
+        check(
+            &neox(r#", "use_parallel_residual": false"#),
+            tensor_parallel,
+        );
+        check(&neox(r#", "tie_word_embeddings": true"#), tensor_parallel);
+    }
+    for tensor_parallel in [1, 2] {
+        let grouped =
+            r#", "num_key_value_heads": 2, "use_qkv_bias": true, "use_parallel_residual": true"#;
+        check(&stablelm(grouped), tensor_parallel);
+    }
+}
+
+#[test]
+fn what_gpt_neox_has_no_setting_for_is_refused_by_name() {
+    check_refused(
+        r#""model_type": "stablelm", "qk_layernorm": true"#,
+        "qk_layernorm",
+    );
+    check_refused(
+        r#""model_type": "stablelm", "hidden_act": "gelu""#,
+        "hidden_act",
+    );
+    check_refused(
+        r#""model_type": "gpt_neox", "hidden_act": "gelu_new""#,
+        "hidden_act",
+    );
+    check_refused(
+        r#""model_type": "gpt_neox", "attention_bias": false"#,
+        "attention_bias",
+    );
+}
+
+#[test]
+fn old_buffers_are_left_out_and_anything_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let buffer = "gpt_neox.layers.0.attention.rotary_emb.inv_freq";
+    make(folder.path(), r#""model_type": "gpt_neox""#, &[(buffer, 2)]);
+    let plan_of = |path: &Path| plan(&open_at(path), &safetensors());
+    let found = plan_of(folder.path()).unwrap();
+    assert_eq!(found.dropped().len(), 1);
+    assert_eq!(found.dropped()[0].name, buffer);
+
+    let unknown = "gpt_neox.layers.0.attention.sinks";
+    make(
+        folder.path(),
+        r#""model_type": "gpt_neox""#,
+        &[(unknown, 2)],
+    );
+    match plan_of(folder.path()).unwrap_err() {
+        ConvertError::NoPlace { tensor, path } => {
+            assert_eq!(tensor, unknown);
+            assert!(path.ends_with("model.safetensors"));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn rows_that_do_not_divide_evenly_are_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = r#""model_type": "stablelm", "vocab_size": 25"#;
+    make(folder.path(), config, &[]);
+    let error = plan(&open_at(folder.path()), &neox(2)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`vocab_size` = 25 is not a multiple of 2 tensor-parallel ranks"
+    );
+}
