@@ -1,0 +1,46 @@
+//! The attention half of a layer: project, normalize per head, rotate, remember, attend, project.
+
+use crate::backend::{Backend, BackendError, HeadShape};
+use crate::mlp::Linear;
+use crate::norm::Norm;
+use crate::rotary::Angles;
+
+/// One layer's attention.
+pub(crate) struct Attention<B: Backend> {
+    pub(crate) shape: HeadShape,
+    pub(crate) query: Linear<B>,
+    pub(crate) key: Linear<B>,
+    pub(crate) value: Linear<B>,
+    pub(crate) output: Linear<B>,
+    /// StableLM 2 12B normalizes queries and keys head by head.
+    pub(crate) query_norm: Option<Norm<B>>,
+    pub(crate) key_norm: Option<Norm<B>>,
+}
+
+impl<B: Backend> Attention<B> {
+    /// Returns the attention of new positions over themselves and all that `cache` holds; they join the cache.
+    pub(crate) fn forward(
+        &self,
+        backend: &B,
+        input: &B::Tensor,
+        angles: &Angles,
+        cache: &mut B::LayerCache,
+    ) -> Result<B::Tensor, BackendError> {
+        let head_dim = self.shape.head_dim;
+        let heads = |projection: &Linear<B>, norm: Option<&Norm<B>>| {
+            let projected = projection.forward(backend, input)?;
+            let mut heads = match norm {
+                Some(norm) => norm.forward(backend, &projected)?,
+                None => projected,
+            };
+            backend.rotate(&mut heads, head_dim, angles)?;
+            Ok::<_, BackendError>(heads)
+        };
+        let queries = heads(&self.query, self.query_norm.as_ref())?;
+        let keys = heads(&self.key, self.key_norm.as_ref())?;
+        let values = self.value.forward(backend, input)?;
+        backend.append(cache, &keys, &values)?;
+        let attended = backend.attend(&queries, cache, self.shape)?;
+        self.output.forward(backend, &attended)
+    }
+}

@@ -1,0 +1,68 @@
+//! Reading weights of any stored dtype as f32.
+
+use std::ops::Range;
+
+use crate::cpu::parallel;
+use crate::stored::{StoredMatrix, StoredValues, f32_from_bf16, f32_from_f16};
+
+/// How many weights are widened by one task.
+const CHUNK: usize = 64 * 1024;
+
+/// How many partial sums a sum of products has, so that the compiler can use vector registers.
+const LANES: usize = 16;
+
+/// Appends the given rows to `output` as f32.
+pub(crate) fn widen_rows(matrix: &StoredMatrix, rows: Range<usize>, output: &mut Vec<f32>) {
+    let range = rows.start * matrix.columns..rows.end * matrix.columns;
+    match &matrix.values {
+        StoredValues::F32(values) => output.extend_from_slice(&values[range]),
+        StoredValues::Bf16(bits) => widen(&bits[range], f32_from_bf16, output),
+        StoredValues::F16(bits) => widen(&bits[range], f32_from_f16, output),
+    }
+}
+
+fn widen(bits: &[u16], widen: impl Fn(u16) -> f32 + Send + Sync, output: &mut Vec<f32>) {
+    let start = output.len();
+    output.resize(start + bits.len(), 0.0);
+    parallel::for_each_chunk(&mut output[start..], CHUNK, |index, chunk| {
+        for (value, bits) in chunk.iter_mut().zip(&bits[index * CHUNK..]) {
+            *value = widen(*bits);
+        }
+    });
+}
+
+/// Returns the sum of products of two equally long runs, the weights widened on the way.
+///
+/// The order of additions depends on the length alone. Kept out of line, as is [`total`]: in a larger function the
+/// compiler gives up on vector registers, and this loop is where decoding spends its time.
+#[inline(never)]
+pub(crate) fn dot<T: Copy>(weights: &[T], input: &[f32], widen: impl Fn(T) -> f32) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (weight_chunks, weight_rest) = weights.as_chunks::<LANES>();
+    let (input_chunks, input_rest) = input.as_chunks::<LANES>();
+    for (weights, input) in weight_chunks.iter().zip(input_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += widen(weights[lane]) * input[lane];
+        }
+    }
+    let rest: f32 = weight_rest
+        .iter()
+        .zip(input_rest)
+        .map(|(weight, input)| widen(*weight) * input)
+        .sum();
+    total(&sums) + rest
+}
+
+/// Adds up pairwise.
+#[inline(never)]
+fn total(sums: &[f32; LANES]) -> f32 {
+    let mut sums = *sums;
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}

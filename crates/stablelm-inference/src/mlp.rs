@@ -1,0 +1,47 @@
+//! The feed-forward half of a layer: `down(act(up x))`, or `down(act(gate x) * up x)` with a gate.
+
+use crate::backend::{Backend, BackendError, Nonlinearity};
+
+/// A matrix and its bias, if it has one.
+pub(crate) struct Linear<B: Backend> {
+    pub(crate) weight: B::Matrix,
+    pub(crate) bias: Option<B::Vector>,
+}
+
+impl<B: Backend> Linear<B> {
+    pub(crate) fn forward(
+        &self,
+        backend: &B,
+        input: &B::Tensor,
+    ) -> Result<B::Tensor, BackendError> {
+        backend.linear(input, &self.weight, self.bias.as_ref())
+    }
+}
+
+/// One layer's feed-forward network.
+pub(crate) struct Mlp<B: Backend> {
+    /// StableLM has one, GPT-NeoX does not.
+    pub(crate) gate: Option<Linear<B>>,
+    pub(crate) up: Linear<B>,
+    pub(crate) down: Linear<B>,
+    pub(crate) nonlinearity: Nonlinearity,
+}
+
+impl<B: Backend> Mlp<B> {
+    pub(crate) fn forward(
+        &self,
+        backend: &B,
+        input: &B::Tensor,
+    ) -> Result<B::Tensor, BackendError> {
+        let up = self.up.forward(backend, input)?;
+        let (mut inner, factor) = match &self.gate {
+            Some(gate) => (gate.forward(backend, input)?, Some(up)),
+            None => (up, None),
+        };
+        backend.activate(&mut inner, self.nonlinearity)?;
+        if let Some(factor) = factor {
+            backend.multiply(&mut inner, &factor)?;
+        }
+        self.down.forward(backend, &inner)
+    }
+}

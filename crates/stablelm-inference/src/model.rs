@@ -1,0 +1,117 @@
+//! A loaded model, whatever device it is on.
+
+use stablelm_model::{ModelConfig, TensorSource};
+
+use crate::backend::BackendError;
+use crate::check::{LoadError, check};
+use crate::cpu::Cpu;
+use crate::decoder::{Network, Rows, Sequence};
+use crate::device::Device;
+use crate::generate::{GenerateError, PREFILL_CHUNK, check_ids};
+use crate::stored::{StoredDtype, WeightDtype};
+use crate::weights;
+
+/// Where and how weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Where the model runs.
+    pub device: Device,
+    /// What matrices are kept in; sums are made in f32 with any of them.
+    pub dtype: WeightDtype,
+}
+
+/// Weights on a device, ready to continue prompts. It holds no sequence: any number of them can be read at once.
+pub struct Model {
+    config: ModelConfig,
+    device: Device,
+    dtype: StoredDtype,
+    weight_bytes: u64,
+    network: Box<dyn Network>,
+}
+
+/// Loads a model, after checking that `source` holds every parameter of `config` in its shape, and nothing else.
+///
+/// Rotary and mask buffers of old checkpoints are passed over. Biases and normalizations are kept in f32; matrices
+/// as `options.dtype` says, rounded to nearest where that is narrower than the file.
+pub fn load(
+    config: &ModelConfig,
+    source: &dyn TensorSource,
+    options: &LoadOptions,
+) -> Result<Model, LoadError> {
+    check(config, source)?;
+    let (network, dtype, weight_bytes): (Box<dyn Network>, _, _) = match options.device {
+        Device::Cpu => {
+            let loaded = weights::load(Cpu, config, source, options.dtype)?;
+            (Box::new(loaded.decoder), loaded.dtype, loaded.weight_bytes)
+        }
+    };
+    tracing::debug!(
+        device = options.device.as_str(),
+        dtype = dtype.as_str(),
+        weight_bytes,
+        "loaded the model"
+    );
+    Ok(Model {
+        config: config.clone(),
+        device: options.device,
+        dtype,
+        weight_bytes,
+        network,
+    })
+}
+
+impl Model {
+    /// Returns the configuration that the model was loaded with.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Returns what matrices are kept in: `f32`, `bf16` or `f16`.
+    pub fn dtype(&self) -> &'static str {
+        self.dtype.as_str()
+    }
+
+    /// Returns the name of the device: `cpu`.
+    pub fn device(&self) -> &'static str {
+        self.device.as_str()
+    }
+
+    /// Returns the bytes that weights take on the device.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// Returns the raw logits of every position, each as wide as the padded vocabulary.
+    ///
+    /// Takes four bytes for each position and vocabulary row; for tests and evaluation.
+    pub fn logits(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>, GenerateError> {
+        check_ids(&self.config, ids)?;
+        let mut sequence = self.start(ids.len())?;
+        let mut rows = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(PREFILL_CHUNK) {
+            let logits = sequence.feed(chunk, Rows::All)?;
+            rows.extend(
+                logits
+                    .chunks_exact(self.config.padded_vocab_size)
+                    .map(<[f32]>::to_vec),
+            );
+        }
+        Ok(rows)
+    }
+
+    pub(crate) fn start(&self, reserve: usize) -> Result<Box<dyn Sequence + '_>, BackendError> {
+        self.network.start(reserve)
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Model")
+            .field("config", &self.config)
+            .field("device", &self.device)
+            .field("dtype", &self.dtype)
+            .field("weight_bytes", &self.weight_bytes)
+            .finish_non_exhaustive()
+    }
+}

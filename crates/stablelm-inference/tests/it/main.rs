@@ -1,0 +1,13 @@
+//! The public face of `stablelm-inference`, checked against outside implementations and against plain formulas.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod architectures;
+mod generate;
+mod gguf;
+mod load;
+mod oracles;
+mod reference;
+mod safetensors;
+mod sampling;
+mod source;

@@ -1,0 +1,285 @@
+//! Golden values of Hugging Face transformers in f32.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use stablelm_inference::{
+    Device, FinishReason, GenerateOptions, Generation, LoadOptions, Model, Sampling, WeightDtype,
+    distribution, generate, load,
+};
+use stablelm_model::ModelConfig;
+
+use crate::safetensors::Safetensors;
+
+/// Largest difference allowed in a logit or log-probability; other f32 engines stay within 2e-5.
+const TOLERANCE: f32 = 1e-3;
+
+/// One checkpoint with what transformers made of it.
+struct Variant {
+    folder: PathBuf,
+    weights: Safetensors,
+    golden: Value,
+    tensors: Safetensors,
+}
+
+impl Variant {
+    /// Returns `None` and says so where the golden values are not at hand.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    fn open(name: &str) -> Option<Self> {
+        let Some(oracles) = stablelm_testkit::shared_oracles() else {
+            eprintln!("skipped: the golden values of `{name}` are not beside the repository");
+            return None;
+        };
+        let folder = oracles.join("inference").join(name);
+        Some(Self {
+            weights: Safetensors::open(&folder.join("model.safetensors")),
+            golden: read_json(&folder.join("golden.json")),
+            tensors: Safetensors::open(&folder.join("golden.safetensors")),
+            folder,
+        })
+    }
+
+    fn model(&self, config: &str, dtype: WeightDtype) -> Model {
+        let config = std::fs::read(self.folder.join(config)).unwrap();
+        let config = ModelConfig::from_config_json(&config).unwrap();
+        let device = Device::Cpu;
+        load(&config, &self.weights, &LoadOptions { device, dtype }).unwrap()
+    }
+
+    fn prompts(&self) -> &Vec<Value> {
+        self.golden["prompts"].as_array().unwrap()
+    }
+}
+
+pub(crate) fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+pub(crate) fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+pub(crate) fn floats(value: &Value) -> Vec<f32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+pub(crate) fn greedy(model: &Model, prompt: &[u32], eos: Vec<u32>) -> Generation {
+    let options = GenerateOptions {
+        max_new_tokens: 64,
+        sampling: Sampling::greedy(),
+        eos_token_ids: eos,
+        vocab_size: model.config().padded_vocab_size,
+        logprobs: Some(5),
+        prompt_logprobs: true,
+    };
+    generate(model, prompt, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+#[track_caller]
+pub(crate) fn check_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let difference = (found - expected).abs();
+        assert!(
+            difference <= tolerance,
+            "{what}[{index}]: {found}, expected {expected}"
+        );
+    }
+}
+
+/// Every number that transformers gives, and the greedy path token by token.
+fn check_variant(name: &str, config: &str, dtype: WeightDtype) {
+    let Some(variant) = Variant::open(name) else {
+        return;
+    };
+    let model = variant.model(config, dtype);
+    for (index, golden) in variant.prompts().iter().enumerate() {
+        let prompt = ids(&golden["ids"]);
+        let generation = greedy(&model, &prompt, Vec::new());
+        assert_eq!(
+            generation.ids,
+            ids(&golden["greedy"]),
+            "{name} prompt {index}"
+        );
+        assert_eq!(generation.finish_reason, FinishReason::Length);
+        let logprobs: Vec<f32> = generation
+            .logprobs
+            .iter()
+            .map(|token| token.logprob)
+            .collect();
+        check_close(
+            "greedy_logprob",
+            &logprobs,
+            &floats(&golden["greedy_logprob"]),
+            TOLERANCE,
+        );
+        let (top, values): (Vec<u32>, Vec<f32>) =
+            generation.logprobs[0].top.iter().copied().unzip();
+        assert_eq!(top, ids(&golden["top5_ids"]));
+        check_close(
+            "top5_logprob",
+            &values,
+            &floats(&golden["top5_logprob"]),
+            TOLERANCE,
+        );
+        check_prompt(&variant, index, &generation);
+        check_logits(&variant, index, &model.logits(&prompt).unwrap());
+    }
+}
+
+fn check_prompt(variant: &Variant, index: usize, generation: &Generation) {
+    let (first, rest) = generation.prompt_logprobs.split_first().unwrap();
+    assert_eq!(*first, None);
+    if rest.is_empty() {
+        return;
+    }
+    let nlls: Vec<f32> = rest
+        .iter()
+        .map(|token| -token.as_ref().unwrap().logprob)
+        .collect();
+    let expected = variant.tensors.floats(&format!("p{index}.token_nll"));
+    check_close("token_nll", &nlls, &expected, TOLERANCE);
+    let mean = nlls.iter().map(|nll| f64::from(*nll)).sum::<f64>() / nlls.len() as f64;
+    let expected = variant.prompts()[index]["mean_nll"].as_f64().unwrap();
+    assert!((mean - expected).abs() < f64::from(TOLERANCE));
+}
+
+fn check_logits(variant: &Variant, index: usize, logits: &[Vec<f32>]) {
+    let expected = variant.tensors.floats(&format!("p{index}.logits_last"));
+    check_close("logits_last", logits.last().unwrap(), &expected, TOLERANCE);
+    let all = format!("p{index}.logits_all");
+    if variant.tensors.has(&all) {
+        check_close(
+            "logits_all",
+            &logits.concat(),
+            &variant.tensors.floats(&all),
+            TOLERANCE,
+        );
+    }
+}
+
+#[test]
+fn stablelm_3b_in_every_dialect_of_its_configuration() {
+    for config in ["config.json", "config.epoch.json", "config.v5.json"] {
+        check_variant("3b-4e1t", config, WeightDtype::F32);
+    }
+}
+
+#[test]
+fn stablelm_2_1_6b_in_every_dialect_of_its_configuration() {
+    for config in ["config.json", "config.epoch.json", "config.v5.json"] {
+        check_variant("2-1_6b", config, WeightDtype::F32);
+    }
+}
+
+#[test]
+fn stablelm_alpha_in_every_dialect_of_its_configuration() {
+    for config in ["config.json", "config.v5.json"] {
+        check_variant("alpha-neox", config, WeightDtype::F32);
+    }
+}
+
+#[test]
+fn a_padded_and_tied_vocabulary() {
+    check_variant("vocab-50304", "config.json", WeightDtype::F32);
+}
+
+#[test]
+fn sixteen_bit_files_lose_nothing_in_their_own_dtype() {
+    check_variant("3b-4e1t", "config.json", WeightDtype::Auto);
+    check_variant("vocab-50304", "config.json", WeightDtype::Auto);
+    check_variant("alpha-neox", "config.json", WeightDtype::Auto);
+}
+
+#[test]
+fn weights_rounded_to_bf16_stay_closer_than_bf16_compute_does() {
+    let Some(variant) = Variant::open("2-1_6b") else {
+        return;
+    };
+    let model = variant.model("config.json", WeightDtype::Bf16);
+    assert_eq!(model.dtype(), "bf16");
+    for (index, golden) in variant.prompts().iter().enumerate() {
+        let logits = model.logits(&ids(&golden["ids"])).unwrap();
+        let expected = variant.tensors.floats(&format!("p{index}.logits_last"));
+        // Only the weights are rounded here; transformers rounds every activation as well.
+        let strays = golden["bf16_compute"]["max_abs_logit_diff"]
+            .as_f64()
+            .unwrap();
+        #[expect(clippy::cast_possible_truncation, reason = "a bound")]
+        check_close(
+            "logits_last",
+            logits.last().unwrap(),
+            &expected,
+            strays as f32,
+        );
+    }
+}
+
+#[test]
+fn generation_stops_at_any_token_that_ends_the_text_and_keeps_it() {
+    for name in ["3b-4e1t", "2-1_6b", "alpha-neox", "vocab-50304"] {
+        let Some(variant) = Variant::open(name) else {
+            return;
+        };
+        let model = variant.model("config.json", WeightDtype::Auto);
+        for case in variant.golden["eos_stop"].as_array().unwrap() {
+            let eos = match &case["eos_token_id"] {
+                list @ Value::Array(_) => ids(list),
+                one => vec![u32::try_from(one.as_u64().unwrap()).unwrap()],
+            };
+            let index = usize::try_from(case["prompt"].as_u64().unwrap()).unwrap();
+            let generation = greedy(&model, &ids(&variant.prompts()[index]["ids"]), eos);
+            assert_eq!(generation.ids, ids(&case["greedy"]), "{name}");
+            assert_eq!(generation.finish_reason, FinishReason::Stop);
+        }
+    }
+}
+
+#[test]
+fn sampling_rules_give_the_distributions_of_transformers() {
+    let Some(variant) = Variant::open("3b-4e1t") else {
+        return;
+    };
+    let model = variant.model("config.json", WeightDtype::F32);
+    for (index, case) in variant.golden["sampling"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        let options = &case["options"];
+        let number = |key: &str| options[key].as_f64();
+        let sampling = Sampling {
+            greedy: false,
+            temperature: number("temperature").unwrap_or(1.0),
+            top_k: options["top_k"]
+                .as_u64()
+                .map(|k| usize::try_from(k).unwrap()),
+            top_p: number("top_p"),
+            min_p: number("min_p"),
+            repetition_penalty: number("repetition_penalty").unwrap_or(1.0),
+            seed: 0,
+        };
+        let prompt = usize::try_from(case["prompt"].as_u64().unwrap()).unwrap();
+        let history = ids(&variant.prompts()[prompt]["ids"]);
+        let logits = model.logits(&history).unwrap().pop().unwrap();
+        let ranked = distribution(&logits, &history, logits.len(), &sampling);
+        assert_eq!(
+            Some(ranked.len() as u64),
+            case["kept"].as_u64(),
+            "{options}"
+        );
+        let mut found = vec![0f64; logits.len()];
+        for (id, probability) in ranked {
+            found[id as usize] = probability;
+        }
+        let expected = variant.tensors.floats(&format!("sampling{index}.probs"));
+        for (id, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert!(
+                (found - f64::from(expected)).abs() < 1e-4,
+                "{options} {id}: {found} {expected}"
+            );
+        }
+    }
+}
