@@ -1,0 +1,131 @@
+//! `stablelm convert`, `stablelm inspect`, `stablelm compare`
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+
+use super::{Json, Threads};
+
+/// The format to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConvertTo {
+    /// Hugging Face safetensors.
+    Safetensors,
+    /// A GPT-NeoX checkpoint, one file a layer.
+    Neox,
+}
+
+/// The format to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConvertFrom {
+    /// Look at the files.
+    Auto,
+    /// A GPT-NeoX checkpoint.
+    Neox,
+    /// Hugging Face safetensors.
+    Safetensors,
+}
+
+/// The dtype to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConvertDtype {
+    /// As it is.
+    Keep,
+    /// bfloat16.
+    Bf16,
+    /// float16.
+    F16,
+    /// float32.
+    F32,
+}
+
+/// Convert a checkpoint between GPT-NeoX and safetensors, with its papers
+///
+/// Nothing in a .pt file is ever executed. Every check that needs no output (missing ranks and layers, shapes against
+/// the configuration, tensors without a place) happens before the first byte is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    stablelm convert checkpoints/global_step955000 stablelm-3b --tokenizer tokenizer.json --verify\n  \
+    stablelm convert stablelm-3b neox-tp4 --to neox --tensor-parallel 4")]
+pub(crate) struct Convert {
+    /// A GPT-NeoX checkpoint folder, or a safetensors folder or file
+    pub(crate) input: PathBuf,
+    /// The folder to write; it appears only when complete
+    pub(crate) output: PathBuf,
+    /// The format to write
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "safetensors")]
+    pub(crate) to: ConvertTo,
+    /// The format to read
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) from: ConvertFrom,
+    /// The GPT-NeoX .yml, if the checkpoint does not hold one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) neox_config: Option<PathBuf>,
+    /// Put this tokenizer.json (or that of a folder) beside the weights
+    #[arg(long, value_name = "T")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// The dtype to write
+    #[arg(long, value_enum, value_name = "DTYPE", default_value = "keep")]
+    pub(crate) dtype: ConvertDtype,
+    /// Number of tensor-parallel ranks to write, for `--to neox`
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) tensor_parallel: NonZeroUsize,
+    /// Size at which safetensors files are split
+    #[arg(long, value_name = "SIZE", default_value = "5GB")]
+    pub(crate) max_shard_size: ByteSize,
+    /// Leave out tensors that the target has no place for, by a glob on their GPT-NeoX names
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) allow_drop: Vec<String>,
+    /// What these weights are: a component of the license registry, see `stablelm license show`
+    #[arg(long, value_name = "ID")]
+    pub(crate) component: Option<String>,
+    /// Read everything again and compare, before the output gets its name
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Print the plan, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace the output if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Describe a checkpoint or safetensors file: architecture, layout, every tensor
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    stablelm inspect checkpoints/global_step955000\n  \
+    stablelm inspect stablelm-3b --json")]
+pub(crate) struct Inspect {
+    /// A GPT-NeoX checkpoint folder, or a safetensors folder or file
+    pub(crate) path: PathBuf,
+    /// The GPT-NeoX .yml, if the checkpoint does not hold one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) neox_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Compare two checkpoints of any formats, tensor by tensor
+///
+/// Ends with exit code 1 when they differ.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    stablelm compare checkpoints/global_step955000 stablelm-3b\n  \
+    stablelm compare stablelm-3b-f32 stablelm-3b-bf16 --tolerance 0.01")]
+pub(crate) struct Compare {
+    /// One checkpoint
+    pub(crate) a: PathBuf,
+    /// The other
+    pub(crate) b: PathBuf,
+    /// Call tensors equal when no element differs by more than this
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) tolerance: f64,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}

@@ -1,0 +1,313 @@
+//! `stablelm data prepare`
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use stablelm_data::{
+    PlanOptions, PrepareError, PrepareOptions, PreparePlan, Prepared, ReadError, Recipe,
+    RecipeError, Report, SourceKind,
+};
+use stablelm_license::{
+    CroissantDataset, CroissantFile, Exclusion, Ledger, Registry, SourceUse, attribution_markdown,
+    croissant,
+};
+use stablelm_tokenizer::Tokenizer;
+
+use crate::args::Prepare;
+use crate::error::CommandError;
+use crate::exit_status::ExitStatus;
+use crate::model_input;
+use crate::output::{self, StagedDir};
+use crate::papers;
+use crate::settings;
+use crate::ui::{Align, Table, Ui};
+
+/// Rows of each source that a dry run looks at.
+const DEFAULT_SAMPLE: u64 = 1000;
+
+pub(crate) fn run(args: &Prepare, ui: &Ui) -> Result<ExitStatus, CommandError> {
+    let recipe = read_recipe(&args.recipe)?;
+    if !args.dry_run {
+        output::refuse_existing(&args.output, args.overwrite)?;
+    }
+    let tokenizer = model_input::load_tokenizer(&recipe.tokenizer_path()).map_err(|error| {
+        error.context(format!(
+            "failed to load the tokenizer that recipe `{}` names",
+            args.recipe.display()
+        ))
+    })?;
+    if args.dry_run {
+        dry_run(args, &recipe, &tokenizer, ui)
+    } else {
+        prepare(args, &recipe, &tokenizer, ui)
+    }
+}
+
+fn read_recipe(path: &Path) -> Result<Recipe, CommandError> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        let what = format!("failed to read recipe `{}`", path.display());
+        CommandError::input(anyhow::Error::new(error).context(what))
+    })?;
+    stablelm_data::parse_recipe(&text, path).map_err(|error| match error {
+        RecipeError::Books3Refused { .. } => refuse_books3(error),
+        other => CommandError::input(other),
+    })
+}
+
+fn refuse_books3(error: impl Into<anyhow::Error>) -> CommandError {
+    CommandError::refused(error).hint("take it out of the recipe; no setting lets Books3 in")
+}
+
+fn prepare_error(error: PrepareError) -> CommandError {
+    match error {
+        PrepareError::Books3Refused { .. } => refuse_books3(error),
+        PrepareError::Read(ReadError::MissingColumn { .. }) => {
+            CommandError::input(error).hint("name the column in the recipe, as `text = \"...\"`")
+        }
+        PrepareError::NoFiles { .. } => {
+            CommandError::input(error).hint("patterns are relative to the recipe's folder")
+        }
+        other => CommandError::input(other),
+    }
+}
+
+fn license_of(registry: &Registry, kind: SourceKind, subset: Option<&str>) -> Option<String> {
+    registry
+        .data_license(kind.as_str(), subset)
+        .map(str::to_owned)
+}
+
+fn dry_run(
+    args: &Prepare,
+    recipe: &Recipe,
+    tokenizer: &Tokenizer,
+    ui: &Ui,
+) -> Result<ExitStatus, CommandError> {
+    let registry = Registry::builtin();
+    let sample = usize::try_from(args.sample.unwrap_or(DEFAULT_SAMPLE)).unwrap_or(usize::MAX);
+    let options = PlanOptions {
+        recipe,
+        recipe_path: &args.recipe,
+        tokenizer,
+        sample,
+        threads: settings::threads(args.threads)?,
+        license_of: &|kind, subset| license_of(&registry, kind, subset),
+    };
+    let plan = stablelm_data::plan(&options).map_err(prepare_error)?;
+    if args.json.json {
+        ui.json(&plan)?;
+    } else {
+        ui.answer(&plan_text(&plan))?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+fn plan_text(plan: &PreparePlan) -> String {
+    let mut table = Table::new(&[
+        ("source", Align::Left),
+        ("kind", Align::Left),
+        ("files", Align::Right),
+        ("bytes in", Align::Right),
+        ("kept %", Align::Right),
+        ("documents", Align::Right),
+        ("tokens", Align::Right),
+        ("bytes out", Align::Right),
+        ("licenses in the sample", Align::Left),
+    ]);
+    for source in &plan.sources {
+        let licenses: Vec<&str> = source.licenses.keys().map(String::as_str).collect();
+        table.row(vec![
+            source.name.clone(),
+            source.kind.as_str().to_owned(),
+            source.files.len().to_string(),
+            source.bytes.to_string(),
+            format!("{:.1}", source.kept_share * 100.0),
+            format!("{:.0}", source.estimate.documents),
+            format!("{:.0}", source.estimate.tokens),
+            format!("{:.0}", source.estimate.bytes_out),
+            licenses.join(", "),
+        ]);
+    }
+    let seconds = plan.estimate.seconds;
+    format!(
+        "{}\nEstimated from a sample: about {seconds:.0} s on these threads.\n",
+        table.render()
+    )
+}
+
+fn prepare(
+    args: &Prepare,
+    recipe: &Recipe,
+    tokenizer: &Tokenizer,
+    ui: &Ui,
+) -> Result<ExitStatus, CommandError> {
+    let registry = Registry::builtin();
+    let staged = StagedDir::create(&args.output, args.overwrite)?;
+    let options = PrepareOptions {
+        recipe,
+        recipe_path: &args.recipe,
+        tokenizer,
+        output: staged.path(),
+        threads: settings::threads(args.threads)?,
+        memory_limit: settings::memory_limit(args.memory_limit)?,
+        tool_version: env!("CARGO_PKG_VERSION"),
+        license_of: &|kind, subset| license_of(&registry, kind, subset),
+    };
+    let prepared = stablelm_data::prepare(&options).map_err(prepare_error)?;
+    let ledger = ledger(&prepared, &registry);
+    write_papers(staged.path(), args, &prepared, &ledger)?;
+    stablelm_data::write_manifest(staged.path(), &prepared).map_err(CommandError::input)?;
+    staged.commit()?;
+    if args.json.json {
+        ui.json(&prepared.report)?;
+    } else {
+        ui.answer(&report_text(&prepared.report))?;
+    }
+    let (kept, tokens) = (prepared.report.documents_kept, prepared.report.tokens);
+    ui.status(
+        "Prepared",
+        &format!(
+            "{kept} documents, {tokens} tokens in {}",
+            args.output.display()
+        ),
+    );
+    Ok(ExitStatus::Success)
+}
+
+/// Makes the ledger of the mixture: what was used, by subset, and that Books3 was kept out.
+fn ledger(prepared: &Prepared, registry: &Registry) -> Ledger {
+    let mut sources = Vec::new();
+    for source in &prepared.sources {
+        for count in source.licenses.iter().filter(|count| count.documents > 0) {
+            let known = SourceUse::from_registry(
+                registry,
+                &source.name,
+                source.kind.as_str(),
+                count.subset.as_deref(),
+            );
+            sources.push(SourceUse {
+                documents: count.documents,
+                tokens: count.tokens,
+                ..known
+            });
+        }
+    }
+    let books3 = &prepared.report.books3;
+    let exclusion = Exclusion {
+        component: "books3".to_owned(),
+        documents_excluded: books3.documents_excluded,
+        by_rule: books3.by_rule.clone(),
+        quarantined: books3.quarantined,
+        remaining: books3.remaining,
+    };
+    Ledger::for_mixture(&prepared.report.name, sources, vec![exclusion], registry)
+}
+
+fn write_papers(
+    folder: &Path,
+    args: &Prepare,
+    prepared: &Prepared,
+    ledger: &Ledger,
+) -> Result<(), CommandError> {
+    let dataset = CroissantDataset {
+        name: prepared.report.name.clone(),
+        description: format!(
+            "{} documents, {} tokens, prepared by stablelm {} for GPT-NeoX training; run {}",
+            prepared.report.documents_kept,
+            prepared.report.tokens,
+            prepared.tool_version,
+            prepared.run_hash
+        ),
+        url: "https://example.invalid/".to_owned() + &prepared.report.name,
+        date_published: date(args, prepared)?,
+        creator: "whoever ran the recipe".to_owned(),
+        files: token_files(folder)?,
+    };
+    let mut document = serde_json::to_string_pretty(&croissant(ledger, &dataset))
+        .expect("a JSON value always prints");
+    document.push('\n');
+    papers::write_all(
+        folder,
+        &[
+            ("ATTRIBUTION.md", attribution_markdown(ledger)),
+            ("croissant.json", document),
+            (papers::LEDGER_FILE, ledger.to_json()),
+        ],
+    )
+}
+
+/// Returns the day that the data bears: that of its newest input, so that a run tomorrow gives the same bytes.
+fn date(args: &Prepare, prepared: &Prepared) -> Result<String, CommandError> {
+    let moment = match settings::source_date()? {
+        Some(moment) => moment,
+        None => newest(args, prepared),
+    };
+    let text = humantime::format_rfc3339_seconds(moment).to_string();
+    Ok(text.split('T').next().unwrap_or_default().to_owned())
+}
+
+fn newest(args: &Prepare, prepared: &Prepared) -> SystemTime {
+    let folder = args.recipe.parent().unwrap_or(Path::new("."));
+    let inputs = prepared.inputs.iter().map(|input| folder.join(&input.path));
+    let modified = inputs.filter_map(|path| fs::metadata(path).ok()?.modified().ok());
+    modified.max().unwrap_or(UNIX_EPOCH)
+}
+
+fn token_files(folder: &Path) -> Result<Vec<CroissantFile>, CommandError> {
+    let tokens = folder.join("tokens");
+    let files = stablelm_data::list_files_with_hashes(&tokens).map_err(CommandError::input)?;
+    let described = files.into_iter().map(|file| CroissantFile {
+        name: file
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or(&file.path)
+            .to_owned(),
+        size: file.bytes,
+        sha256: file.sha256,
+        encoding_format: match file.path.rsplit('.').next() {
+            Some("parquet") => "application/x-parquet".to_owned(),
+            _ => "application/octet-stream".to_owned(),
+        },
+        content_url: format!("tokens/{}", file.path),
+    });
+    Ok(described.collect())
+}
+
+fn report_text(report: &Report) -> String {
+    let mut table = Table::new(&[
+        ("source", Align::Left),
+        ("stage", Align::Left),
+        ("in", Align::Right),
+        ("out", Align::Right),
+        ("dropped because", Align::Left),
+    ]);
+    for source in &report.sources {
+        for stage in &source.stages {
+            table.row(vec![
+                source.name.clone(),
+                stage.name.clone(),
+                stage.documents_in.to_string(),
+                stage.documents_out.to_string(),
+                reasons(&stage.reasons),
+            ]);
+        }
+    }
+    let books3 = &report.books3;
+    format!(
+        "{}\nBooks3: {} documents excluded, {} remaining\n",
+        table.render(),
+        books3.documents_excluded,
+        books3.remaining
+    )
+}
+
+fn reasons(reasons: &BTreeMap<String, u64>) -> String {
+    reasons
+        .iter()
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,191 @@
+//! `stablelm license show|notice|card|cite`
+
+use std::path::Path;
+
+use serde_json::json;
+use stablelm_checkpoint::OpenOptions;
+use stablelm_license::{
+    Claim, Component, Ledger, ModelFacts, Registry, cite_bibtex, cite_cff, model_card, notice,
+};
+
+use crate::args::{CiteFormat, LicenseCommand, LicenseDocument};
+use crate::error::CommandError;
+use crate::exit_status::ExitStatus;
+use crate::output;
+use crate::papers;
+use crate::ui::{Align, Table, Ui};
+
+pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, CommandError> {
+    match command {
+        LicenseCommand::Show(args) => match args.subject {
+            Some(subject) => show(&papers::ledger_of_subject(&subject)?, args.json.json, ui)?,
+            None => list(args.json.json, ui)?,
+        },
+        LicenseCommand::Notice(args) => write(&args.document, ui, notice)?,
+        LicenseCommand::Card(args) => {
+            let facts = facts(&args.document.subject);
+            write(&args.document, ui, |ledger| model_card(ledger, &facts))?;
+        }
+        LicenseCommand::Cite(args) => write(
+            &args.document,
+            ui,
+            match args.format {
+                CiteFormat::Bibtex => cite_bibtex,
+                CiteFormat::Cff => cite_cff,
+            },
+        )?,
+    }
+    Ok(ExitStatus::Success)
+}
+
+fn write(
+    document: &LicenseDocument,
+    ui: &Ui,
+    make: impl FnOnce(&Ledger) -> String,
+) -> Result<(), CommandError> {
+    let text = make(&papers::ledger_of_subject(&document.subject)?);
+    match &document.output {
+        None => ui.answer(&text),
+        Some(path) => {
+            output::write_new_file(path, text.as_bytes())?;
+            ui.status("Wrote", &path.display().to_string());
+            Ok(())
+        }
+    }
+}
+
+/// Reads from a model folder what the card says about the model; a bare registry entry has no files to ask.
+fn facts(subject: &str) -> ModelFacts {
+    let checkpoint =
+        stablelm_checkpoint::open(Path::new(subject), &OpenOptions { neox_config: None });
+    match checkpoint {
+        Ok(checkpoint) => {
+            let dtype = checkpoint
+                .dtype()
+                .map_or_else(String::new, |dtype| dtype.to_string());
+            papers::facts_of(&checkpoint, &dtype, "tokenizer.json")
+        }
+        Err(_) => ModelFacts {
+            library_name: "transformers".to_owned(),
+            ..ModelFacts::default()
+        },
+    }
+}
+
+fn list(json: bool, ui: &Ui) -> Result<(), CommandError> {
+    let registry = Registry::builtin();
+    if json {
+        return ui.json(&registry.components().collect::<Vec<_>>());
+    }
+    let mut table = Table::new(&[
+        ("id", Align::Left),
+        ("kind", Align::Left),
+        ("license", Align::Left),
+        ("name", Align::Left),
+    ]);
+    for component in registry.components() {
+        let license = if component.takedown.is_some() {
+            "must be absent"
+        } else {
+            component.license.as_str()
+        };
+        table.row(vec![
+            component.id.clone(),
+            name_of(&component.kind),
+            license.to_owned(),
+            component.name.clone(),
+        ]);
+    }
+    ui.answer(&table.render())
+}
+
+fn show(ledger: &Ledger, json: bool, ui: &Ui) -> Result<(), CommandError> {
+    if json {
+        return ui.json(&json!({ "subject": ledger.subject(), "ledger": ledger }));
+    }
+    let mut text = format!("{}\n", ledger.title);
+    for component in &ledger.components {
+        text.push_str(&component_text(component));
+    }
+    if !ledger.sources.is_empty() {
+        text.push_str("\nData used\n");
+        let mut table = Table::new(&[
+            ("  source", Align::Left),
+            ("subset", Align::Left),
+            ("documents", Align::Right),
+            ("tokens", Align::Right),
+            ("license", Align::Left),
+        ]);
+        for source in &ledger.sources {
+            table.row(vec![
+                format!("  {}", source.name),
+                source.subset.clone().unwrap_or_default(),
+                source.documents.to_string(),
+                source.tokens.to_string(),
+                source.license.clone(),
+            ]);
+        }
+        text.push_str(&table.render());
+    }
+    for exclusion in &ledger.exclusions {
+        text.push_str(&format!(
+            "\nKept out: {}: {} documents, {} remaining\n",
+            exclusion.component, exclusion.documents_excluded, exclusion.remaining
+        ));
+    }
+    if !ledger.changes.is_empty() {
+        text.push_str("\nChanges\n");
+        for change in &ledger.changes {
+            text.push_str(&format!(
+                "  {}  {} {}: {}\n",
+                change.when, change.tool, change.version, change.detail
+            ));
+        }
+    }
+    ui.answer(&text)
+}
+
+fn component_text(component: &Component) -> String {
+    let mut text = format!("\n{} ({})\n", component.name, name_of(&component.kind));
+    let mut line = |label: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {label:<12} {value}\n"));
+        }
+    };
+    line("license", &component.license);
+    line("text", component.license_url.as_deref().unwrap_or_default());
+    line("creators", &component.creators.join(", "));
+    line("from", &component.url);
+    line(
+        "caveat",
+        component.contents_caveat.as_deref().unwrap_or_default(),
+    );
+    if component.takedown.is_some() {
+        line("takedown", "taken down; must be absent");
+    }
+    for claim in &component.claims {
+        line("claim", &claim_text(claim));
+    }
+    text
+}
+
+fn claim_text(claim: &Claim) -> String {
+    let revision = claim
+        .revision
+        .as_deref()
+        .map(|revision| format!(" at {revision}"))
+        .unwrap_or_default();
+    let (kind, status) = (name_of(&claim.kind), name_of(&claim.status));
+    format!(
+        "{} ({kind}, {status}): {}{revision}, read {}",
+        claim.value, claim.source, claim.read
+    )
+}
+
+/// Returns an enum's name as JSON writes it.
+fn name_of(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

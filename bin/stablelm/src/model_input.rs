@@ -1,0 +1,192 @@
+//! From the path a user typed to an opened checkpoint, model or tokenizer.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use stablelm_checkpoint::{ArchiveError, Checkpoint, OpenError, OpenOptions, PickleError};
+use stablelm_inference::gguf::{self, GgufModel};
+use stablelm_license::Ledger;
+use stablelm_model::{ModelConfig, TensorSource};
+use stablelm_tokenizer::Tokenizer;
+
+use crate::error::CommandError;
+use crate::papers;
+
+/// Opens a GPT-NeoX or safetensors checkpoint.
+pub(crate) fn open_checkpoint(
+    path: &Path,
+    neox_config: Option<&Path>,
+) -> Result<Checkpoint, CommandError> {
+    require_path(path)?;
+    let options = OpenOptions {
+        neox_config: neox_config.map(Path::to_owned),
+    };
+    stablelm_checkpoint::open(path, &options).map_err(open_error)
+}
+
+/// Says what to do about a checkpoint that cannot be opened.
+fn open_error(error: OpenError) -> CommandError {
+    let hint = match &error {
+        OpenError::MissingFile { .. } => {
+            Some("a checkpoint needs every layer and every rank: copy it again, whole")
+        }
+        OpenError::NoNeoxConfig { .. } => {
+            Some("give the .yml that the training was started with as --neox-config")
+        }
+        OpenError::Shape { .. } | OpenError::Count { .. } | OpenError::MissingTensor { .. } => {
+            Some("check that the configuration belongs to these weights")
+        }
+        other => causes(other).find_map(hint_of_cause),
+    };
+    let error = CommandError::input(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let current = next?;
+        next = current.source();
+        Some(current)
+    })
+}
+
+fn hint_of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(PickleError::Refused { .. }) = cause.downcast_ref() {
+        return Some("do not load it with PyTorch either; ask whoever trained it for a clean copy");
+    }
+    match cause.downcast_ref()? {
+        ArchiveError::Zip(_) | ArchiveError::OutOfFile { .. } | ArchiveError::Checksum { .. } => {
+            Some("the file is not as it was written: copy it again and compare the sizes")
+        }
+        _ => None,
+    }
+}
+
+/// Returns an error that helps when there is nothing at a path.
+pub(crate) fn require_path(path: &Path) -> Result<(), CommandError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let error = CommandError::input(anyhow!("there is no file or folder `{}`", path.display()));
+    let text = path.to_string_lossy();
+    let looks_like_hub_id = text.split('/').count() == 2 && !text.starts_with(['.', '/', '~']);
+    Err(if looks_like_hub_id {
+        error.hint(format!(
+            "hub ids are not downloaded yet: fetch it with `hf download {text} --local-dir {}` and give that folder",
+            text.rsplit('/').next().unwrap_or("model")
+        ))
+    } else {
+        error
+    })
+}
+
+/// Loads a tokenizer.json, or the one in a folder.
+pub(crate) fn load_tokenizer(path: &Path) -> Result<Tokenizer, CommandError> {
+    require_path(path)?;
+    Tokenizer::from_file(path).map_err(CommandError::input)
+}
+
+/// Finds the tokenizer that belongs to a model: beside its weights, or beside a GPT-NeoX checkpoint.
+pub(crate) fn find_tokenizer(model: &Path) -> Option<PathBuf> {
+    let folder = if model.is_dir() {
+        Some(model)
+    } else {
+        model.parent()
+    };
+    let above = folder.and_then(Path::parent);
+    let candidates = [folder, above]
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join("tokenizer.json"));
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+/// Something that `run` can run.
+pub(crate) struct ModelInput {
+    files: Files,
+    eos_token_ids: Vec<u32>,
+}
+
+enum Files {
+    Checkpoint(Box<Checkpoint>),
+    Gguf(Box<GgufModel>),
+}
+
+impl ModelInput {
+    /// Opens a folder, a checkpoint or a GGUF file.
+    pub(crate) fn open(path: &Path) -> Result<Self, CommandError> {
+        require_path(path)?;
+        let is_gguf = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+        let files = if is_gguf {
+            Files::Gguf(Box::new(gguf::open(path).map_err(CommandError::input)?))
+        } else {
+            Files::Checkpoint(Box::new(open_checkpoint(path, None)?))
+        };
+        let mut input = Self {
+            files,
+            eos_token_ids: Vec::new(),
+        };
+        input.eos_token_ids = match generation_eos(path)? {
+            Some(ids) => ids,
+            None => input.config().eos_token_ids.clone(),
+        };
+        Ok(input)
+    }
+
+    /// Returns the model's numbers.
+    pub(crate) fn config(&self) -> &ModelConfig {
+        match &self.files {
+            Files::Checkpoint(checkpoint) => checkpoint.config(),
+            Files::Gguf(model) => &model.config,
+        }
+    }
+
+    /// Returns the model's tensors.
+    pub(crate) fn source(&self) -> &dyn TensorSource {
+        match &self.files {
+            Files::Checkpoint(checkpoint) => checkpoint.source(),
+            Files::Gguf(model) => model.as_ref(),
+        }
+    }
+
+    /// Returns the tokens that end a text: those of `generation_config.json`, else those of `config.json`.
+    pub(crate) fn eos_token_ids(&self) -> &[u32] {
+        &self.eos_token_ids
+    }
+
+    /// Returns what the model is, where something says so.
+    pub(crate) fn ledger(&self) -> Result<Option<Ledger>, CommandError> {
+        match &self.files {
+            Files::Checkpoint(checkpoint) => {
+                papers::ledger_of_checkpoint(checkpoint, None).map(Some)
+            }
+            Files::Gguf(_) => Ok(None),
+        }
+    }
+}
+
+/// Reads `eos_token_id` from the `generation_config.json` of a model folder: an id, a list, or nothing.
+fn generation_eos(model: &Path) -> Result<Option<Vec<u32>>, CommandError> {
+    let path = model.join("generation_config.json");
+    let Ok(bytes) = std::fs::read(&path) else {
+        return Ok(None);
+    };
+    let bad = |what: &str| CommandError::input(anyhow!("`{}`: {what}", path.display()));
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|_| bad("not valid JSON"))?;
+    let id = |value: &serde_json::Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids = match value.get("eos_token_id") {
+        None | Some(serde_json::Value::Null) => return Ok(None),
+        Some(serde_json::Value::Array(list)) => list.iter().map(id).collect::<Option<Vec<_>>>(),
+        Some(one) => id(one).map(|id| vec![id]),
+    };
+    ids.map(Some)
+        .ok_or_else(|| bad("`eos_token_id` is neither a token id nor a list of them"))
+}

@@ -1,0 +1,138 @@
+//! Flags and environment to what the libraries need: the only place that reads the environment.
+//!
+//! A flag wins over a `STABLELM_*` variable, which wins over the default.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytesize::ByteSize;
+
+use crate::args::{Global, Threads, When};
+use crate::error::CommandError;
+use crate::ui::UiSettings;
+
+/// Number of threads where `--threads` is not given.
+const STABLELM_THREADS: &str = "STABLELM_THREADS";
+/// Memory for batches and deduplication where `--memory-limit` is not given, for example `4GiB`.
+const STABLELM_MEMORY_LIMIT: &str = "STABLELM_MEMORY_LIMIT";
+/// Levels of our own messages by target, for example `stablelm_data=debug`; wins over `-v` and `-q`.
+const RUST_LOG: &str = "RUST_LOG";
+/// Any value but the empty one turns color off (no-color.org).
+const NO_COLOR: &str = "NO_COLOR";
+/// Seconds since 1970 that documents bear instead of the present (reproducible-builds.org).
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// Every variable with its meaning, for the reference page.
+#[cfg(test)]
+pub(crate) const VARIABLES: [(&str, &str); 5] = [
+    (
+        STABLELM_THREADS,
+        "Number of threads where `--threads` is not given.",
+    ),
+    (
+        STABLELM_MEMORY_LIMIT,
+        "Memory for batches and deduplication where `--memory-limit` is not given, e.g. `4GiB`.",
+    ),
+    (
+        RUST_LOG,
+        "Levels of messages by target, e.g. `stablelm_data=debug`; wins over `-v` and `-q`.",
+    ),
+    (NO_COLOR, "Any value but the empty one turns color off."),
+    (
+        SOURCE_DATE_EPOCH,
+        "Seconds since 1970 that documents bear instead of the present.",
+    ),
+];
+
+const DEFAULT_MEMORY_LIMIT: ByteSize = ByteSize::gib(1);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this function is the one place that reads the environment"
+)]
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Returns how to talk to the user.
+pub(crate) fn ui(global: Global) -> UiSettings {
+    let terminal = std::io::stderr().is_terminal();
+    let no_color = variable(NO_COLOR).is_some();
+    let decide = |when: Option<When>, auto: bool| match when.unwrap_or(When::Auto) {
+        When::Auto => auto,
+        When::Always => true,
+        When::Never => false,
+    };
+    UiSettings {
+        quiet: global.quiet,
+        verbose: global.verbose,
+        color: decide(global.color, terminal && !no_color),
+        progress: decide(
+            global.progress,
+            terminal && global.verbose == 0 && global.quiet == 0,
+        ),
+        log: variable(RUST_LOG).and_then(|value| value.into_string().ok()),
+    }
+}
+
+/// Returns the number of threads to use.
+pub(crate) fn threads(args: Threads) -> Result<NonZeroUsize, CommandError> {
+    if let Some(threads) = args.threads {
+        return Ok(threads);
+    }
+    match parsed_variable(STABLELM_THREADS, "a number of threads")? {
+        Some(threads) => Ok(threads),
+        None => Ok(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+    }
+}
+
+/// Returns the number of bytes that batches and deduplication may take.
+pub(crate) fn memory_limit(flag: Option<ByteSize>) -> Result<u64, CommandError> {
+    let size = match flag {
+        Some(size) => size,
+        None => parsed_variable(STABLELM_MEMORY_LIMIT, "a size such as 4GiB")?
+            .unwrap_or(DEFAULT_MEMORY_LIMIT),
+    };
+    Ok(size.as_u64())
+}
+
+/// Returns the moment that documents are asked to bear, if any.
+pub(crate) fn source_date() -> Result<Option<SystemTime>, CommandError> {
+    let epoch = parsed_variable::<u32>(SOURCE_DATE_EPOCH, "seconds since 1970")?;
+    Ok(epoch.map(|seconds| UNIX_EPOCH + Duration::from_secs(u64::from(seconds))))
+}
+
+/// Returns the moment that documents bear, as RFC 3339 in UTC, to the second.
+pub(crate) fn now_rfc3339() -> Result<String, CommandError> {
+    let moment = source_date()?.unwrap_or_else(SystemTime::now);
+    Ok(humantime::format_rfc3339_seconds(moment).to_string())
+}
+
+/// Returns the most memory this process has held, where the system tells (Linux).
+pub(crate) fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn parsed_variable<T: std::str::FromStr>(
+    name: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, CommandError> {
+    let Some(value) = variable(name) else {
+        return Ok(None);
+    };
+    let text = value.to_string_lossy();
+    let bad = || {
+        CommandError::input(anyhow::anyhow!(
+            "variable `{name}` is `{text}`, expected {expected}"
+        ))
+    };
+    text.parse().map(Some).map_err(|_| bad())
+}

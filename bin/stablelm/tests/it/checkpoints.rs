@@ -1,0 +1,275 @@
+//! `stablelm convert`, `inspect`, `compare` on good checkpoints and on bad ones.
+
+use std::process::Command;
+
+use crate::runner::{Runner, copy_tree, fixture, fixtures};
+
+/// Copies the fixture checkpoint, so that a test can damage it.
+fn checkpoint(runner: &Runner) -> &'static str {
+    copy_tree(&fixtures().join("model"), &runner.path().join("checkpoint"));
+    "checkpoint"
+}
+
+fn layer(runner: &Runner, name: &str) -> std::path::PathBuf {
+    let step = std::fs::read_to_string(runner.path().join("checkpoint/latest")).unwrap();
+    runner
+        .path()
+        .join("checkpoint")
+        .join(step.trim())
+        .join(name)
+}
+
+#[test]
+fn a_checkpoint_goes_to_safetensors_and_back_bit_by_bit() {
+    let runner = Runner::new();
+    let (input, tokenizer) = (fixture("model"), fixture("tokenizer"));
+    let args = [
+        "convert",
+        &input,
+        "hf",
+        "--tokenizer",
+        &tokenizer,
+        "--verify",
+        "--json",
+    ];
+    let answer = runner.json(&args);
+    assert_eq!(answer["input"]["format"], "neox");
+    assert_eq!(answer["parameters"], 1_067_264);
+    for name in [
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+        "CHANGES.json",
+        "CITATION.cff",
+        "ledger.json",
+    ] {
+        assert!(runner.path().join("hf").join(name).is_file(), "{name}");
+    }
+    for (ranks, folder) in [("1", "neox1"), ("2", "neox2"), ("4", "neox4")] {
+        let args = [
+            "convert",
+            "hf",
+            folder,
+            "--to",
+            "neox",
+            "--tensor-parallel",
+            ranks,
+            "--verify",
+            "-q",
+        ];
+        runner.ok(&args);
+        runner.ok(&["compare", folder, &input]);
+        runner.ok(&["convert", folder, &format!("{folder}-hf"), "-q"]);
+        runner.ok(&["compare", &format!("{folder}-hf"), "hf"]);
+    }
+    let tensors = |folder: &str| runner.json(&["inspect", folder, "--json"])["tensors"].clone();
+    assert_eq!(tensors("neox4-hf"), tensors("hf"));
+}
+
+#[test]
+fn shards_have_an_index_and_hold_the_same() {
+    let runner = Runner::new();
+    runner.ok(&[
+        "convert",
+        &fixture("model"),
+        "hf",
+        "--max-shard-size",
+        "700KB",
+        "-q",
+    ]);
+    assert!(
+        runner
+            .path()
+            .join("hf/model.safetensors.index.json")
+            .is_file()
+    );
+    assert!(
+        runner
+            .path()
+            .join("hf/model-00004-of-00004.safetensors")
+            .is_file()
+    );
+    runner.ok(&["compare", "hf", &fixture("model")]);
+}
+
+#[test]
+fn the_change_record_grows_with_each_conversion() {
+    let runner = Runner::new();
+    runner.ok(&["convert", &fixture("model"), "a", "-q"]);
+    runner.ok(&["convert", "a", "b", "--dtype", "f32", "-q"]);
+    let changes = |folder: &str| -> Vec<serde_json::Value> {
+        let bytes = std::fs::read(runner.path().join(folder).join("CHANGES.json")).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        value
+            .as_array()
+            .or_else(|| value["changes"].as_array())
+            .unwrap()
+            .clone()
+    };
+    let (first, second) = (changes("a"), changes("b"));
+    assert_eq!(
+        second[..first.len()],
+        first,
+        "earlier records stay as they are"
+    );
+    assert_eq!(
+        second.len(),
+        first.len() + 2,
+        "one for the format, one for the dtype"
+    );
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let runner = Runner::new();
+    let plan = runner.ok(&["convert", &fixture("model"), "hf", "--dry-run"]);
+    assert!(plan.contains("model.safetensors"), "{plan}");
+    assert!(!runner.path().join("hf").exists());
+}
+
+#[test]
+fn different_checkpoints_exit_with_one_and_say_where() {
+    let runner = Runner::new();
+    runner.ok(&["convert", &fixture("model"), "a", "-q"]);
+    runner.ok(&["convert", "a", "b", "--dtype", "f16", "-q"]);
+    let output = runner.output(&["compare", "a", "b"]);
+    assert_eq!(output.status.code(), Some(1));
+    let output = runner.output(&["compare", "a", "b", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok());
+}
+
+#[test]
+fn a_truncated_file_is_named_and_nothing_is_written() {
+    let runner = Runner::new();
+    checkpoint(&runner);
+    let path = layer(&runner, "layer_02-model_01-model_states.pt");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    insta::assert_snapshot!(runner.snapshot(&["convert", "checkpoint", "out"]));
+    assert!(!runner.path().join("out").exists());
+}
+
+#[test]
+fn a_pickle_with_a_callable_is_refused_and_nothing_is_executed() {
+    let runner = Runner::new();
+    checkpoint(&runner);
+    let name = "layer_00-model_00-model_states.pt";
+    std::fs::copy(fixtures().join("hostile").join(name), layer(&runner, name)).unwrap();
+    insta::assert_snapshot!(runner.snapshot(&["convert", "checkpoint", "out"]));
+    assert!(!runner.path().join("out").exists());
+    assert!(!runner.path().join("STABLELM_PWNED_MARKER").exists());
+}
+
+#[test]
+fn a_missing_rank_is_named() {
+    let runner = Runner::new();
+    checkpoint(&runner);
+    std::fs::remove_file(layer(&runner, "layer_03-model_01-model_states.pt")).unwrap();
+    insta::assert_snapshot!(runner.snapshot(&["convert", "checkpoint", "out"]));
+}
+
+#[test]
+fn a_configuration_that_disagrees_with_the_tensors_is_refused() {
+    let runner = Runner::new();
+    checkpoint(&runner);
+    let config = layer(&runner, "configs");
+    let path = std::fs::read_dir(config)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        text.replace("\"hidden_size\": 128", "\"hidden_size\": 256"),
+    )
+    .unwrap();
+    insta::assert_snapshot!("neox", runner.snapshot(&["convert", "checkpoint", "out"]));
+
+    runner.ok(&["convert", &fixture("model"), "hf", "-q"]);
+    let config = std::fs::read_to_string(runner.path().join("hf/config.json")).unwrap();
+    let wrong = config.replace("\"intermediate_size\": 352", "\"intermediate_size\": 344");
+    assert_ne!(config, wrong);
+    runner.write("hf/config.json", wrong);
+    insta::assert_snapshot!(
+        "safetensors",
+        runner.snapshot(&["convert", "hf", "neox", "--to", "neox"])
+    );
+    insta::assert_snapshot!(
+        "run",
+        runner.snapshot(&["run", "--model", "hf", "--prompt-ids", "1,2"])
+    );
+}
+
+#[test]
+fn ranks_that_do_not_divide_the_heads_are_refused() {
+    let runner = Runner::new();
+    runner.ok(&["convert", &fixture("model"), "hf", "-q"]);
+    let args = [
+        "convert",
+        "hf",
+        "neox",
+        "--to",
+        "neox",
+        "--tensor-parallel",
+        "3",
+    ];
+    insta::assert_snapshot!(runner.snapshot(&args));
+}
+
+#[test]
+fn an_existing_output_is_left_alone() {
+    let runner = Runner::new();
+    runner.write("out/precious", "");
+    insta::assert_snapshot!(runner.snapshot(&["convert", &fixture("model"), "out"]));
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named_and_a_hub_id_explained() {
+    let runner = Runner::new();
+    insta::assert_snapshot!("path", runner.snapshot(&["inspect", "./nothing/here"]));
+    insta::assert_snapshot!(
+        "hub",
+        runner.snapshot(&["inspect", "stabilityai/stablelm-3b-4e1t"])
+    );
+}
+
+#[test]
+fn checkpoints_written_by_gpt_neox_convert_to_what_transformers_has() {
+    let Some(oracles) = stablelm_testkit::shared_oracles() else {
+        eprintln!("skipped: no shared oracles beside the repository");
+        return;
+    };
+    let runner = Runner::new();
+    for variant in ["a_w123_pp1_tp2_bf16", "b_pythia_pp1_tp2_fp16"] {
+        let folder = oracles.join("neox").join(variant);
+        let input = folder.join("checkpoint");
+        runner.ok(&["convert", input.to_str().unwrap(), variant, "-q"]);
+        runner.ok(&["compare", variant, folder.join("hf").to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn a_second_writer_of_the_same_output_is_refused() {
+    let runner = Runner::new();
+    // Hold the staging folder's lock from another process.
+    std::fs::create_dir(runner.path().join(".out.partial")).unwrap();
+    let lock = Command::new("flock")
+        .args(["-x", ".out.partial", "sleep", "20"])
+        .current_dir(runner.path())
+        .spawn();
+    let Ok(mut lock) = lock else {
+        eprintln!("skipped: there is no flock command");
+        return;
+    };
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    insta::assert_snapshot!(runner.snapshot(&["convert", &fixture("model"), "out"]));
+    lock.kill().unwrap();
+    lock.wait().unwrap();
+}

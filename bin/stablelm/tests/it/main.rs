@@ -1,0 +1,13 @@
+//! The real command, driven from outside, and the rules of the workspace.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod architecture;
+mod checkpoints;
+mod data;
+mod demo;
+mod license;
+mod output;
+mod run;
+mod runner;
+mod usage;

@@ -1,0 +1,225 @@
+//! `stablelm run`
+
+use crate::runner::{Runner, fixture};
+
+fn model(runner: &Runner) {
+    let (input, tokenizer) = (fixture("model"), fixture("tokenizer"));
+    runner.ok(&["convert", &input, "model", "--tokenizer", &tokenizer, "-q"]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text_and_another_seed_another() {
+    let runner = Runner::new();
+    model(&runner);
+    let run = |seed: &str| {
+        runner.ok(&[
+            "run",
+            "--model",
+            "model",
+            "The keeper lit the lamp",
+            "--seed",
+            seed,
+            "-q",
+        ])
+    };
+    assert_eq!(run("7"), run("7"));
+    assert_ne!(run("7"), run("8"));
+}
+
+#[test]
+fn text_streams_to_stdout_and_attribution_goes_to_stderr() {
+    let runner = Runner::new();
+    model(&runner);
+    let args = [
+        "run",
+        "--model",
+        "model",
+        "The keeper lit the lamp",
+        "--greedy",
+        "--max-new-tokens",
+        "24",
+        "--echo",
+    ];
+    insta::assert_snapshot!(runner.snapshot(&args));
+}
+
+#[test]
+fn a_checkpoint_runs_as_it_is_and_says_the_same() {
+    let runner = Runner::new();
+    model(&runner);
+    let run = |model: &str| {
+        let tokenizer = fixture("tokenizer");
+        runner.ok(&[
+            "run",
+            "--model",
+            model,
+            "--tokenizer",
+            &tokenizer,
+            "The keeper lit the lamp",
+            "--greedy",
+            "-q",
+        ])
+    };
+    assert_eq!(run("model"), run(&fixture("model")));
+}
+
+#[test]
+fn json_says_what_was_generated_and_how_likely() {
+    let runner = Runner::new();
+    model(&runner);
+    let args = [
+        "run",
+        "--model",
+        "model",
+        "The keeper lit the lamp",
+        "--greedy",
+        "--max-new-tokens",
+        "5",
+        "--json",
+        "--echo",
+    ];
+    let answer = runner.json(&[&args[..], &["--logprobs", "3"]].concat());
+    let ids = answer["ids"].as_array().unwrap();
+    assert_eq!(ids.len(), 5);
+    assert_eq!(answer["finish_reason"], "length");
+    assert_eq!(answer["device"], "cpu");
+    assert_eq!(answer["dtype"], "bf16");
+    let logprobs = answer["logprobs"].as_array().unwrap();
+    for (id, logprob) in ids.iter().zip(logprobs) {
+        assert_eq!(&logprob["id"], id);
+        assert_eq!(&logprob["top"][0][0], id, "greedy takes the likeliest");
+        assert_eq!(logprob["top"].as_array().unwrap().len(), 3);
+    }
+    let prompt = answer["prompt_logprobs"].as_array().unwrap();
+    assert_eq!(prompt.len(), answer["prompt_ids"].as_array().unwrap().len());
+    assert!(prompt[0].is_null() && prompt[1]["logprob"].as_f64().unwrap() < 0.0);
+    let none = runner.json(&[
+        "run",
+        "--model",
+        "model",
+        "x",
+        "--max-new-tokens",
+        "0",
+        "--json",
+    ]);
+    assert_eq!(none["ids"], serde_json::json!([]));
+}
+
+#[test]
+fn a_stop_string_ends_the_text_before_it() {
+    let runner = Runner::new();
+    model(&runner);
+    let args = [
+        "run",
+        "--model",
+        "model",
+        "The keeper lit the lamp",
+        "--greedy",
+        "-q",
+    ];
+    let whole = runner.ok(&args);
+    let word = whole.split_whitespace().nth(4).unwrap();
+    let cut = runner.json(&[&args[..], &["--stop", word, "--json"]].concat());
+    assert_eq!(cut["finish_reason"], "stop");
+    let text = cut["text"].as_str().unwrap();
+    assert!(
+        whole.starts_with(text) && !text.contains(word),
+        "{text:?} of {whole:?}"
+    );
+}
+
+#[test]
+fn the_prompt_can_be_piped_or_in_a_file() {
+    let runner = Runner::new();
+    model(&runner);
+    let args = ["run", "--model", "model", "--greedy", "-q"];
+    let expected = runner.ok(&[&args[..], &["The keeper lit the lamp"]].concat());
+    let piped = runner.output_with_stdin(&args, "The keeper lit the lamp\n");
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), expected);
+    runner.write("prompt.txt", "The keeper lit the lamp");
+    assert_eq!(
+        runner.ok(&[&args[..], &["--prompt-file", "prompt.txt"]].concat()),
+        expected
+    );
+}
+
+#[test]
+fn a_prompt_over_the_context_is_an_error_with_both_numbers() {
+    let runner = Runner::new();
+    model(&runner);
+    runner.write("long.txt", "The keeper lit the lamp. ".repeat(200));
+    insta::assert_snapshot!(runner.snapshot(&[
+        "run",
+        "--model",
+        "model",
+        "--prompt-file",
+        "long.txt",
+        "-q"
+    ]));
+}
+
+#[test]
+fn wrong_asks_say_what_is_wrong() {
+    let runner = Runner::new();
+    model(&runner);
+    let cuda = runner.snapshot(&["run", "--model", "model", "x", "--device", "cuda"]);
+    insta::assert_snapshot!("no_such_device", cuda);
+    let id = runner.snapshot(&["run", "--model", "model", "--prompt-ids", "1,5000", "-q"]);
+    insta::assert_snapshot!("id_out_of_range", id);
+    let empty = runner.snapshot_with_stdin(&["run", "--model", "model", "-q"], "");
+    insta::assert_snapshot!("empty_prompt", empty);
+    std::fs::remove_file(runner.path().join("model/tokenizer.json")).unwrap();
+    let no_tokenizer = runner.snapshot(&["run", "--model", "model", "x", "-q"]);
+    insta::assert_snapshot!("no_tokenizer", no_tokenizer);
+}
+
+#[test]
+fn every_reference_model_gives_its_greedy_path_and_log_probabilities() {
+    let Some(oracles) = stablelm_testkit::shared_oracles() else {
+        eprintln!("skipped: no shared oracles beside the repository");
+        return;
+    };
+    let runner = Runner::new();
+    for model in ["3b-4e1t", "2-1_6b", "alpha-neox", "vocab-50304"] {
+        let folder = oracles.join("inference").join(model);
+        let golden = std::fs::read(folder.join("golden.json")).unwrap();
+        let golden: serde_json::Value = serde_json::from_slice(&golden).unwrap();
+        for prompt in golden["prompts"].as_array().unwrap() {
+            let ids: Vec<String> = prompt["ids"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let answer = runner.json(&[
+                "run",
+                "--model",
+                folder.to_str().unwrap(),
+                "--prompt-ids",
+                &ids.join(","),
+                "--greedy",
+                "--ignore-eos",
+                "--dtype",
+                "f32",
+                "--logprobs",
+                "1",
+                "--json",
+                "-q",
+            ]);
+            assert_eq!(
+                answer["ids"],
+                prompt["greedy"],
+                "{model}, prompt of {}",
+                ids.len()
+            );
+            let found = answer["logprobs"].as_array().unwrap();
+            for (found, expected) in found
+                .iter()
+                .zip(prompt["greedy_logprob"].as_array().unwrap())
+            {
+                let difference = found["logprob"].as_f64().unwrap() - expected.as_f64().unwrap();
+                assert!(difference.abs() < 1e-3, "{model}: {difference}");
+            }
+        }
+    }
+}

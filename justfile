@@ -1,0 +1,53 @@
+# The only list of commands. `just` alone prints it.
+
+_list:
+    @just --list --unsorted
+
+# The whole way, on built-in files
+demo:
+    cargo run --release -- demo --overwrite
+
+# Everything CI runs
+check: format lint test docs tools
+
+# Formatting of Rust and TOML
+format:
+    cargo fmt --all --check
+    taplo fmt --check --config .taplo.toml
+
+# Clippy on all targets, warnings are errors
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Every test
+test:
+    cargo test --workspace
+
+# The documentation, warnings are errors
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Spelling and dependencies
+tools:
+    typos --config .typos.toml
+    cargo-deny --config .deny.toml check licenses bans sources
+
+# Accept changed snapshots and generated documents
+bless:
+    STABLELM_BLESS=1 INSTA_UPDATE=always cargo test --workspace
+
+# Make the fixtures again (about ten minutes: the last step trains a model)
+fixtures: fixtures-data fixtures-model
+
+# The model: text, tokens, training, and our own conversion to a GPT-NeoX checkpoint of two ranks
+fixtures-model:
+    cargo run --release -p stablelm-testkit --example write_corpus -- target/corpus.jsonl
+    cargo run --release -- data tokenize target/corpus.jsonl --output target/corpus --tokenizer fixtures/tokenizer --append-eod --overwrite
+    cargo run --release -p stablelm-inference --example train_fixture_model -- target/corpus_text_document.bin target/fixture-model 900
+    SOURCE_DATE_EPOCH=1795478400 cargo run --release -- convert target/fixture-model target/fixture-neox --to neox --tensor-parallel 2 --component fixture-model --overwrite
+    cp -r target/fixture-neox/latest target/fixture-neox/global_step0 target/fixture-neox/ledger.json fixtures/model/
+
+# Tokenizer and documents, from a seed
+fixtures-data:
+    cargo run --release -p stablelm-tokenizer --example train_fixture_tokenizer -- fixtures/tokenizer/tokenizer.json
+    cargo run --release -p stablelm-data --example make_fixture_data -- fixtures/data
