@@ -58,6 +58,28 @@ fn help(command: &mut clap::Command, page: &mut String) {
 }
 
 #[test]
+fn every_command_has_a_man_page() {
+    let mut command = Cli::command();
+    command.build();
+    man(&command);
+}
+
+fn man(command: &clap::Command) {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone())
+        .render(&mut page)
+        .unwrap();
+    let name = command.get_display_name().unwrap_or("stablelm").to_owned();
+    check(&format!("man/{name}.1"), &String::from_utf8(page).unwrap());
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| inner.get_name() != "help")
+    {
+        man(inner);
+    }
+}
+
+#[test]
 fn the_exit_code_page_lists_every_code() {
     let mut page = "# Exit codes\n\n| code | means |\n| ---: | --- |\n".to_owned();
     for status in ExitStatus::ALL {
@@ -76,4 +98,23 @@ fn the_environment_page_lists_every_variable() {
         writeln!(page, "| `{name}` | {meaning} |").unwrap();
     }
     check("environment.md", &page);
+}
+
+#[test]
+fn the_recipe_in_the_help_is_one() {
+    let mut command = Cli::command();
+    let prepare = command
+        .find_subcommand_mut("data")
+        .unwrap()
+        .find_subcommand_mut("prepare")
+        .unwrap();
+    let help = prepare.render_long_help().to_string();
+    let (_, rest) = help.split_once("A recipe:\n").unwrap();
+    let (recipe, _) = rest.split_once("\nExamples:").unwrap();
+    let recipe: String = recipe
+        .lines()
+        .map(|line| line.trim_start().to_owned() + "\n")
+        .collect();
+    let recipe = stablelm_data::parse_recipe(&recipe, Path::new("recipe.toml")).unwrap();
+    assert_eq!(recipe.sources.len(), 1);
 }

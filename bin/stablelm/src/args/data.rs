@@ -22,17 +22,49 @@ pub(crate) enum DataCommand {
     Inspect(DataInspect),
 }
 
+/// What the long help of `data prepare` ends with.
+const RECIPE_HELP: &str = r#"A recipe:
+  name = "demo"
+  seed = 1234
+
+  [tokenizer]
+  source = "tokenizer.json"            # relative to the recipe
+  append_eod = true
+  special_tokens_in_text = "escape"    # escape | drop | error | encode
+
+  [split]                              # by the hash of each text
+  train = 0.98
+  valid = 0.01
+  test = 0.01
+
+  [[sources]]
+  name = "pile"
+  kind = "pile"                        # pile | falcon-refinedweb | jsonl | parquet
+  paths = ["pile/*.jsonl.zst"]
+  weight = 1.0                         # or epochs = 4
+  [[sources.filters]]
+  name = "gopher-quality"              # or "length"
+  words = "whitespace"
+
+  [dedup]
+  exact = true
+
+Examples:
+  stablelm data prepare recipe.toml --output prepared
+  stablelm data prepare recipe.toml --output prepared --dry-run --sample 5000"#;
+
 /// Run a recipe: raw documents in, tokens for GPT-NeoX training out
 ///
 /// Reads the sources that RECIPE names, leaves Books3 out whatever the recipe says, applies filters and exact
 /// deduplication, splits by the hash of each text, and writes indexed datasets (`.bin`, `.idx`) with the origin and
 /// license of every document beside them. Dropped rows and unreadable rows are listed, none is lost silently.
 #[derive(Debug, Args)]
+#[command(after_long_help = RECIPE_HELP)]
 #[command(after_help = "Examples:\n  \
     stablelm data prepare recipe.toml --output prepared\n  \
     stablelm data prepare recipe.toml --output prepared --dry-run --sample 5000")]
 pub(crate) struct Prepare {
-    /// The recipe, a TOML file; see docs/reference/recipe.md
+    /// The recipe, a TOML file; the long help shows one
     pub(crate) recipe: PathBuf,
     /// Write the prepared data to this folder; it appears only when complete
     #[arg(long, value_name = "DIR")]

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let tokenizer = tokenizer(args, &checkpoint)?;
     let mut ledger = papers::ledger_of_checkpoint(&checkpoint, args.component.as_deref())?;
     let mut options = options(args)?;
-    // The plan holds every check; the header's metadata does not change it.
+    // Planned twice: every check comes before the input is hashed, and only the hash completes the metadata.
     let plan = stablelm_checkpoint::plan(&checkpoint, &options).map_err(CommandError::input)?;
     if args.dry_run {
         return dry_run(args, &plan, ui);

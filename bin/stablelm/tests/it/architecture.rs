@@ -169,6 +169,32 @@ fn an_outside_crate_has_one_home() {
 }
 
 #[test]
+fn every_dependency_is_used() {
+    let metadata = metadata();
+    for package in &metadata.packages {
+        let folder = package.manifest_path.parent().unwrap().as_std_path();
+        let read = |part: &str| -> String {
+            let files = sources(&folder.join(part));
+            files
+                .iter()
+                .map(|file| std::fs::read_to_string(file).unwrap())
+                .collect()
+        };
+        let (code, tests) = (read("src"), read("tests") + &read("examples"));
+        for dependency in &package.dependencies {
+            let name = dependency.name.replace('-', "_");
+            let used = code.contains(&name)
+                || (dependency.kind == DependencyKind::Development && tests.contains(&name));
+            assert!(
+                used,
+                "{} declares `{}` and does not use it",
+                package.name, dependency.name
+            );
+        }
+    }
+}
+
+#[test]
 fn libraries_never_touch_terminal_environment_or_process() {
     // Clippy refuses these too; this finds a silenced lint.
     const FORBIDDEN: [&str; 8] = [
