@@ -222,7 +222,7 @@ fn write_papers(
         ),
         url: "https://example.invalid/".to_owned() + &prepared.report.name,
         date_published: date(args, prepared)?,
-        creator: "whoever ran the recipe".to_owned(),
+        creator: "unknown".to_owned(),
         files: token_files(folder)?,
     };
     let mut document = serde_json::to_string_pretty(&croissant(ledger, &dataset))
