@@ -17,20 +17,29 @@ use crate::error::CommandError;
 pub(crate) const LEDGER_FILE: &str = "ledger.json";
 
 /// Finds out what a checkpoint is: from `--component`, its ledger, its safetensors header or its card.
+///
+/// What was done to it before stays on record, whatever `--component` says it is.
 pub(crate) fn ledger_of_checkpoint(
     checkpoint: &Checkpoint,
     component: Option<&str>,
 ) -> Result<Ledger, CommandError> {
-    if let Some(id) = component {
-        return ledger_of_component(id);
-    }
-    match ledger_beside(checkpoint.root())? {
-        Some(ledger) => Ok(ledger),
-        None => match ledger_from_safetensors_metadata(checkpoint.metadata()) {
-            Some(ledger) => verified(ledger, checkpoint.root()),
-            None => Ok(ledger_of_card(checkpoint.root())
-                .unwrap_or_else(|| Ledger::for_unknown(&title_of(checkpoint.root())))),
-        },
+    let found = match ledger_beside(checkpoint.root())? {
+        Some(ledger) => Some(ledger),
+        None => ledger_from_safetensors_metadata(checkpoint.metadata())
+            .map(|ledger| verified(ledger, checkpoint.root()))
+            .transpose()?,
+    };
+    match (component, found) {
+        (Some(id), found) => {
+            let changes = found.map(|ledger| ledger.changes).unwrap_or_default();
+            Ok(Ledger {
+                changes,
+                ..ledger_of_component(id)?
+            })
+        }
+        (None, Some(ledger)) => Ok(ledger),
+        (None, None) => Ok(ledger_of_card(checkpoint.root())
+            .unwrap_or_else(|| Ledger::for_unknown(&title_of(checkpoint.root())))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `stablelm convert`
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::anyhow;
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
     }
     let tokenizer = tokenizer(args, &checkpoint)?;
     let mut ledger = papers::ledger_of_checkpoint(&checkpoint, args.component.as_deref())?;
-    let mut options = options(args)?;
+    let mut options = options(args, &checkpoint)?;
     // Planned twice: every check comes before the input is hashed, and only the hash completes the metadata.
     let plan = stablelm_checkpoint::plan(&checkpoint, &options).map_err(CommandError::input)?;
     if args.dry_run {
@@ -54,7 +55,11 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
         .map_err(CommandError::input)?;
     papers::write_model_papers(staged.path(), &ledger, &facts)?;
     if let Some(tokenizer) = &tokenizer {
-        output::write_file(&staged.path().join("tokenizer.json"), tokenizer.bytes())?;
+        output::write_file(
+            &staged.path().join("tokenizer.json"),
+            tokenizer.json.bytes(),
+        )?;
+        copy_companions(&tokenizer.path, staged.path())?;
     }
     if args.verify {
         verify(&checkpoint, &staged, ui)?;
@@ -70,14 +75,14 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
     Ok(ExitStatus::Success)
 }
 
-fn options(args: &Convert) -> Result<ConvertOptions, CommandError> {
+fn options(args: &Convert, checkpoint: &Checkpoint) -> Result<ConvertOptions, CommandError> {
     let target = match args.to {
         ConvertTo::Safetensors => Target::Safetensors {
             max_shard_size: args.max_shard_size.as_u64(),
         },
         ConvertTo::Neox => Target::Neox {
             tensor_parallel: args.tensor_parallel,
-            step: 0,
+            step: checkpoint.details().step.unwrap_or(0),
         },
     };
     Ok(ConvertOptions {
@@ -110,8 +115,14 @@ fn check_from(args: &Convert, checkpoint: &Checkpoint) -> Result<(), CommandErro
     )))
 }
 
+/// A tokenizer to put beside the weights.
+struct Companion {
+    path: PathBuf,
+    json: Tokenizer,
+}
+
 /// Loads the tokenizer given, or the one that stands with the checkpoint.
-fn tokenizer(args: &Convert, checkpoint: &Checkpoint) -> Result<Option<Tokenizer>, CommandError> {
+fn tokenizer(args: &Convert, checkpoint: &Checkpoint) -> Result<Option<Companion>, CommandError> {
     let path = args
         .tokenizer
         .clone()
@@ -131,7 +142,38 @@ fn tokenizer(args: &Convert, checkpoint: &Checkpoint) -> Result<Option<Tokenizer
             CommandError::input(error).hint("give the tokenizer that the model was trained with")
         );
     }
-    Ok(Some(tokenizer))
+    Ok(Some(Companion {
+        path,
+        json: tokenizer,
+    }))
+}
+
+/// Copies what Hugging Face keeps beside a tokenizer.json, where it is there.
+fn copy_companions(tokenizer: &Path, folder: &Path) -> Result<(), CommandError> {
+    const NAMES: [&str; 3] = [
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+    ];
+    let from = if tokenizer.is_dir() {
+        Some(tokenizer)
+    } else {
+        tokenizer.parent()
+    };
+    for name in NAMES {
+        let Some(file) = from
+            .map(|from| from.join(name))
+            .filter(|file| file.is_file())
+        else {
+            continue;
+        };
+        let bytes = std::fs::read(&file).map_err(|error| {
+            let what = format!("failed to read `{}`", file.display());
+            CommandError::input(anyhow::Error::new(error).context(what))
+        })?;
+        output::write_file(&folder.join(name), &bytes)?;
+    }
+    Ok(())
 }
 
 fn record_change(

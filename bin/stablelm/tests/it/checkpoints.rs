@@ -124,6 +124,43 @@ fn the_change_record_grows_with_each_conversion() {
 }
 
 #[test]
+fn naming_the_component_does_not_forget_what_was_done_before() {
+    let runner = Runner::new();
+    let args = [
+        "convert",
+        &fixture("model"),
+        "model",
+        "--component",
+        "stablelm-3b-4e1t",
+        "-q",
+    ];
+    runner.ok(&args);
+    let shown = runner.json(&["license", "show", "model", "--json"]);
+    assert_eq!(shown["subject"]["id"], "stablelm-3b-4e1t");
+    assert_eq!(shown["ledger"]["changes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn files_that_go_with_the_tokenizer_are_copied() {
+    let runner = Runner::new();
+    copy_tree(
+        &fixtures().join("tokenizer"),
+        &runner.path().join("tokenizer"),
+    );
+    runner.write("tokenizer/tokenizer_config.json", "{}");
+    runner.ok(&[
+        "convert",
+        &fixture("model"),
+        "model",
+        "--tokenizer",
+        "tokenizer",
+        "-q",
+    ]);
+    assert!(runner.path().join("model/tokenizer_config.json").is_file());
+    assert!(runner.path().join("model/tokenizer.json").is_file());
+}
+
+#[test]
 fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let runner = Runner::new();
     let plan = runner.ok(&["convert", &fixture("model"), "hf", "--dry-run"]);
