@@ -175,10 +175,14 @@ fn claim_text(claim: &Claim) -> String {
         .as_deref()
         .map(|revision| format!(" at {revision}"))
         .unwrap_or_default();
+    let read = match claim.read.as_str() {
+        "" => String::new(),
+        day => format!(", read {day}"),
+    };
     let (kind, status) = (name_of(&claim.kind), name_of(&claim.status));
     format!(
-        "{} ({kind}, {status}): {}{revision}, read {}",
-        claim.value, claim.source, claim.read
+        "{} ({kind}, {status}): {}{revision}{read}",
+        claim.value, claim.source
     )
 }
 

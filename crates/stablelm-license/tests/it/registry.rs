@@ -23,7 +23,7 @@ const KNOWN_LICENSES: [&str; 15] = [
 ];
 
 #[test]
-fn every_claim_has_a_source_and_a_day() {
+fn every_claim_has_a_source_and_one_with_a_day_a_revision() {
     for component in Registry::builtin().components() {
         assert!(!component.claims.is_empty(), "{}", component.id);
         for claim in &component.claims {
@@ -32,7 +32,14 @@ fn every_claim_has_a_source_and_a_day() {
                 "{}: {claim:?}",
                 component.id
             );
-            assert_eq!(claim.read.len(), 10, "{}: {claim:?}", component.id);
+            // A day stands only where somebody noted it; what was read that day is pinned, or ours.
+            let ours = component.id.starts_with("fixture-");
+            let dated = claim.read.len() == 10 && (ours || claim.revision.is_some());
+            assert!(
+                claim.read.is_empty() || dated,
+                "{}: {claim:?}",
+                component.id
+            );
             assert!(!claim.value.is_empty(), "{}: {claim:?}", component.id);
         }
     }
