@@ -5,13 +5,13 @@
 //! it was written for this repository and is dedicated to the public domain (CC0-1.0).
 
 mod genres;
-mod random;
 mod scene;
 mod template;
 mod words;
 
-use random::Random;
 use scene::Scene;
+
+use crate::random::Random;
 
 /// One made document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,9 @@
 
 mod corpus;
 mod oracles;
+mod random;
+mod tricky;
 
 pub use corpus::{CorpusDocument, Genre, corpus};
 pub use oracles::{fixtures, shared_oracles};
+pub use tricky::tricky_text;

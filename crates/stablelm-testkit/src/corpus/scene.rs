@@ -1,7 +1,7 @@
 //! The names that stay the same throughout one document.
 
-use super::random::Random;
 use super::words;
+use crate::random::Random;
 
 /// Lists of which a document keeps one word throughout.
 const KEPT: [&str; 8] = [

@@ -3,9 +3,9 @@
 //! `{keeper}` is a name of the scene, or a word picked from the list of that name; `{They}` is the
 //! same with a capital letter. `[lit|trimmed]` is one of the alternatives, which may hold gaps.
 
-use super::random::Random;
 use super::scene::Scene;
 use super::words;
+use crate::random::Random;
 
 /// Which sentences of a pool a document takes.
 #[derive(Clone, Copy, Debug)]

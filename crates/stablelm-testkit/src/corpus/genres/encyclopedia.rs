@@ -1,8 +1,8 @@
 //! Entries about towns in an encyclopedia of the coast.
 
-use crate::corpus::random::Random;
 use crate::corpus::scene::Scene;
 use crate::corpus::template::{Order, paragraphs, some_of};
+use crate::random::Random;
 
 const OPENING: &[&str] = &[
     "{town} is a {small} harbor town in {region}, on the {direction} coast of Tarrow.",

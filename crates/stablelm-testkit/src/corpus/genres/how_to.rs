@@ -1,8 +1,8 @@
 //! Articles that explain how a thing is done, step by step.
 
-use crate::corpus::random::Random;
 use crate::corpus::scene::Scene;
 use crate::corpus::template::{Order, paragraphs, phrase, some_of};
+use crate::random::Random;
 
 /// A task: how it is named after "How to", and its steps in order.
 struct Task {

@@ -1,8 +1,8 @@
 //! Pages from the logs of lighthouse keepers.
 
-use crate::corpus::random::Random;
 use crate::corpus::scene::Scene;
 use crate::corpus::template::{Order, paragraphs, phrase, some_of};
+use crate::random::Random;
 
 const HEADING: &[&str] = &[
     "{month} {day}. The sky is {sky} and the sea is {sea}.",

@@ -1,8 +1,8 @@
 //! Letters between people of the coast.
 
-use crate::corpus::random::Random;
 use crate::corpus::scene::Scene;
 use crate::corpus::template::{Order, paragraphs, phrase, some_of};
+use crate::random::Random;
 
 const OPENING: &[&str] = &[
     "Thank you for your letter, which came on {ferry} with {thing}.",

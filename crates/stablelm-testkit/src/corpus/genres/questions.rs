@@ -1,8 +1,8 @@
 //! Questions that visitors ask, with answers.
 
-use crate::corpus::random::Random;
 use crate::corpus::scene::Scene;
 use crate::corpus::template::{Order, paragraphs, phrase, sentence, some_of};
+use crate::random::Random;
 
 /// A question in several wordings, and sentences of which an answer takes some, in order.
 struct Topic {

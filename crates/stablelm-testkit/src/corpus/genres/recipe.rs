@@ -1,8 +1,8 @@
 //! Recipes, told in whole sentences.
 
-use crate::corpus::random::Random;
 use crate::corpus::scene::Scene;
 use crate::corpus::template::{Order, paragraphs, phrase, some_of};
+use crate::random::Random;
 
 /// One kind of dish: what it is called, what goes in, and the steps in order.
 struct Dish {

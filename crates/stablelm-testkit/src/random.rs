@@ -9,26 +9,26 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A stream of random choices.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
+pub(crate) struct Random {
     counter: u64,
 }
 
 impl Random {
     /// Returns the stream of one item, independent of how many items there are.
-    pub(super) fn for_item(seed: u64, index: u64) -> Self {
+    pub(crate) fn for_item(seed: u64, index: u64) -> Self {
         Self {
             counter: mix(seed) ^ mix(index.wrapping_add(STEP)),
         }
     }
 
     /// Returns the next number, any of 2^64.
-    pub(super) fn next_u64(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(STEP);
         mix(self.counter)
     }
 
     /// Returns a number below `end`, which must not be zero.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         assert!(end > 0, "there is no number below zero");
         // The bias is `end` in 2^64, far too small to see in prose.
         let wide = u128::from(self.next_u64()) * end as u128;
@@ -36,17 +36,17 @@ impl Random {
     }
 
     /// Returns a number between `low` and `high`, both included.
-    pub(super) fn between(&mut self, low: usize, high: usize) -> usize {
+    pub(crate) fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high - low + 1)
     }
 
     /// Returns one of the items, of which there must be at least one.
-    pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
 
     /// Returns `count` different places below `end`, in random order.
-    pub(super) fn places(&mut self, count: usize, end: usize) -> Vec<usize> {
+    pub(crate) fn places(&mut self, count: usize, end: usize) -> Vec<usize> {
         let mut places: Vec<usize> = (0..end).collect();
         for at in 0..count {
             let other = at + self.below(end - at);
