@@ -1,5 +1,7 @@
 # The only list of commands. `just` alone prints it.
 
+target := env("CARGO_TARGET_DIR", "target")
+
 _list:
     @just --list --unsorted
 
@@ -35,6 +37,16 @@ tools:
 # Accept changed snapshots and generated documents
 bless:
     STABLELM_BLESS=1 INSTA_UPDATE=always cargo test --workspace
+
+# Micro-benchmarks of the tokenizer
+bench *options:
+    cargo bench -p stablelm-tokenizer --bench encode -- {{ options }}
+
+# The tokenizer beside its peers; fetches packages once (about ten minutes)
+bench-tokenizer tokenizer="fixtures/tokenizer" *options:
+    cargo build --release --bin stablelm
+    cargo build --release --manifest-path crates/stablelm-tokenizer/peers/Cargo.toml --target-dir {{ target }}/bench-tokenizer/build
+    {{ target }}/bench-tokenizer/build/release/bench-tokenizer compare --folder {{ target }}/bench-tokenizer --stablelm {{ target }}/release/stablelm --tokenizer {{ tokenizer }} {{ options }}
 
 # Make the fixtures again (about ten minutes: the last step trains a model)
 fixtures: fixtures-data fixtures-model

@@ -128,7 +128,7 @@ fn token_bytes(token: &str) -> Box<[u8]> {
 ///
 /// The alphabet is that of GPT-2: bytes with a visible Latin-1 character are that character, and
 /// the 68 others are U+0100 and up, in order.
-fn byte_of(character: char) -> Option<u8> {
+pub(crate) fn byte_of(character: char) -> Option<u8> {
     match u32::from(character) {
         point @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => u8::try_from(point).ok(),
         point @ 0x100..=0x120 => u8::try_from(point - 0x100).ok(),

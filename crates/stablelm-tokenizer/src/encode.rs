@@ -1,7 +1,8 @@
 //! Text to ids.
 
+use crate::encoder::TokenInt;
 use crate::engine::{self, EngineError};
-use crate::special::{SpecialToken, SpecialTokensInText};
+use crate::special::SpecialTokensInText;
 use crate::tokenizer::Tokenizer;
 
 /// The ids of a text.
@@ -25,6 +26,14 @@ pub enum EncodeError {
         /// Where it starts, in bytes from the start of the text.
         offset: usize,
     },
+    /// The caller's integers can't hold every id.
+    #[error("expected ids up to {max_id}, found a vocabulary of {vocab_size}")]
+    TooNarrow {
+        /// One more than the highest id of a token.
+        vocab_size: usize,
+        /// The highest id that fits.
+        max_id: u32,
+    },
     /// The vocabulary makes the special id from plain text too, so that it can't be escaped.
     #[error("failed to tokenize the special token `{token}` as plain text")]
     NotEscaped {
@@ -45,68 +54,75 @@ pub enum EncodeError {
 impl Tokenizer {
     /// Returns the ids of a text; none is added before or after them.
     ///
-    /// May be called from many threads at once.
+    /// May be called from many threads at once. Whoever encodes much is faster with an
+    /// [`Encoder`](crate::Encoder) of its own.
     pub fn encode(
         &self,
         text: &str,
         special: SpecialTokensInText,
     ) -> Result<Encoding, EncodeError> {
+        let mut encoder = self.idle_encoder();
+        let mut ids = Vec::new();
+        let special_tokens_found = encoder.0.encode_into(text, special, &mut ids)?;
+        Ok(Encoding {
+            ids,
+            special_tokens_found,
+        })
+    }
+
+    /// Appends the ids that the library gives.
+    pub(crate) fn encode_by_library<I: TokenInt>(
+        &self,
+        text: &str,
+        special: SpecialTokensInText,
+        ids: &mut Vec<I>,
+    ) -> Result<u64, EncodeError> {
         let found = || self.literals.find_in(text);
+        let num_found = found().count() as u64;
+        let mut extend = |engine, text: &str, num_found| {
+            let found = encode_with(engine, text)?;
+            ids.extend(found.get_ids().iter().map(|&id| I::from_id(id)));
+            Ok(num_found)
+        };
         match special {
-            SpecialTokensInText::Error => match found().next() {
-                Some((offset, token)) => Err(EncodeError::SpecialToken {
-                    token: token.text.clone(),
-                    offset,
-                }),
-                None => self.encode_plain(text, 0),
-            },
-            SpecialTokensInText::Drop if found().next().is_some() => {
+            SpecialTokensInText::Error if num_found > 0 => Err(self.literals.refuse(text)),
+            SpecialTokensInText::Drop if num_found > 0 => {
                 let (kept, num_cut) = self.literals.cut_from(text);
-                self.encode_plain(&kept, num_cut)
+                extend(&self.escaping, &kept, num_cut)
             }
-            SpecialTokensInText::Drop => self.encode_plain(text, 0),
+            SpecialTokensInText::Error | SpecialTokensInText::Drop => {
+                extend(&self.escaping, text, 0)
+            }
             SpecialTokensInText::Escape => {
-                let mut present: Vec<&SpecialToken> = found().map(|(_, token)| token).collect();
-                let encoding = self.encode_plain(text, present.len() as u64)?;
-                present.sort_by_key(|token| token.id);
-                present.dedup();
-                match present
-                    .into_iter()
-                    .find(|token| encoding.ids.contains(&token.id))
-                {
-                    Some(token) => Err(EncodeError::NotEscaped {
+                let present = found().map(|(_, token)| token);
+                let encoded = encode_with(&self.escaping, text)?;
+                let made = present.filter(|token| encoded.get_ids().contains(&token.id));
+                if let Some(token) = made.min_by_key(|token| token.id) {
+                    return Err(EncodeError::NotEscaped {
                         token: token.text.clone(),
-                    }),
-                    None => Ok(encoding),
+                    });
                 }
+                ids.extend(encoded.get_ids().iter().map(|&id| I::from_id(id)));
+                Ok(num_found)
             }
             SpecialTokensInText::Encode => {
                 let encoding = self
                     .encoding
                     .get_or_init(|| engine::to_encoding(&self.escaping));
-                encode_with(encoding, text, found().count() as u64)
+                extend(encoding, text, num_found)
             }
         }
-    }
-
-    fn encode_plain(&self, text: &str, special_tokens_found: u64) -> Result<Encoding, EncodeError> {
-        encode_with(&self.escaping, text, special_tokens_found)
     }
 }
 
 fn encode_with(
     engine: &tokenizers::Tokenizer,
     text: &str,
-    special_tokens_found: u64,
-) -> Result<Encoding, EncodeError> {
-    let encoded = engine
+) -> Result<tokenizers::Encoding, EncodeError> {
+    engine
         .encode_fast(text, false)
         .map_err(|error| EncodeError::Engine {
             len: text.len(),
             source: EngineError::new(error),
-        })?;
-    Ok(Encoding {
-        ids: encoded.get_ids().to_vec(),
-        special_tokens_found,
-    })
+        })
 }

@@ -18,7 +18,9 @@
 
 mod decode;
 mod encode;
+mod encoder;
 mod engine;
+mod fast;
 mod load;
 mod special;
 mod stream;
@@ -26,7 +28,9 @@ mod tokenizer;
 
 pub use decode::DecodeError;
 pub use encode::{EncodeError, Encoding};
+pub use encoder::{Encoder, EncoderOptions, TokenInt};
 pub use engine::EngineError;
+pub use fast::Instructions;
 pub use load::TokenizerError;
 pub use special::{
     SpecialToken, SpecialTokensInOutput, SpecialTokensInText, UnknownSpecialTokensInText,

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::decode::Decoder;
 use crate::engine::{self, EngineError};
+use crate::fast::{Family, Model};
 use crate::special::{Literals, SpecialToken};
 use crate::tokenizer::Tokenizer;
 
@@ -119,7 +120,7 @@ fn read(bytes: Vec<u8>) -> Result<Tokenizer, TokenizerError> {
             limit: MAX_FILE_LEN,
         });
     }
-    let escaping =
+    let (escaping, file) =
         engine::read_escaping(&bytes).map_err(|source| TokenizerError::Parse { source })?;
     let highest_id = escaping
         .get_vocab(true)
@@ -133,7 +134,11 @@ fn read(bytes: Vec<u8>) -> Result<Tokenizer, TokenizerError> {
         });
     }
     let special_tokens = special_tokens(&escaping);
+    let added = escaping.get_added_vocabulary().get_added_tokens_decoder();
+    let family = Family::new(&file, added.iter().map(|(&id, token)| (id, token)));
     Ok(Tokenizer {
+        fast: family.map(Model::new),
+        idle: Mutex::default(),
         sha256: hex(&Sha256::digest(&bytes)),
         bytes,
         vocab_size: highest_id as usize + 1,

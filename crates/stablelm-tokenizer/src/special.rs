@@ -3,6 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aho_corasick::{AhoCorasick, Input, MatchKind};
+use memchr::memmem::Finder;
+
+use crate::encode::EncodeError;
+
 /// A token that means something else than its text, such as the end of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecialToken {
@@ -84,7 +89,9 @@ pub enum SpecialTokensInOutput {
 pub(crate) struct Literals {
     /// Longest first, so that the first that fits is the longest.
     tokens: Vec<SpecialToken>,
-    starts: [bool; 256],
+    automaton: Option<AhoCorasick>,
+    /// What all of them start with: most texts don't have it, which is soon known.
+    prefix: Finder<'static>,
     ends: [bool; 256],
 }
 
@@ -97,15 +104,15 @@ impl Literals {
             .collect();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.text.len()));
 
-        let (mut starts, mut ends) = ([false; 256], [false; 256]);
+        let mut ends = [false; 256];
         for token in &tokens {
             let bytes = token.text.as_bytes();
-            starts[usize::from(bytes[0])] = true;
             ends[usize::from(bytes[bytes.len() - 1])] = true;
         }
         Self {
+            automaton: leftmost_longest(tokens.iter().map(|token| token.text.as_str())),
+            prefix: Finder::new(common_prefix(&tokens)).into_owned(),
             tokens,
-            starts,
             ends,
         }
     }
@@ -116,26 +123,21 @@ impl Literals {
         &'a self,
         text: &'a str,
     ) -> impl Iterator<Item = (usize, &'a SpecialToken)> {
-        let bytes = text.as_bytes();
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            while at < bytes.len() {
-                let start = at
-                    + bytes[at..]
-                        .iter()
-                        .position(|&byte| self.starts[usize::from(byte)])?;
-                let rest = &bytes[start..];
-                let found = self
-                    .tokens
-                    .iter()
-                    .find(|token| rest.starts_with(token.text.as_bytes()));
-                at = start + found.map_or(1, |token| token.text.len());
-                if let Some(token) = found {
-                    return Some((start, token));
-                }
-            }
-            None
-        })
+        let start = self.prefix.find(text.as_bytes());
+        let automaton = self.automaton.as_ref().zip(start);
+        let found = automaton.into_iter().flat_map(move |(automaton, start)| {
+            automaton.find_iter(Input::new(text).range(start..))
+        });
+        found.map(|found| (found.start(), &self.tokens[found.pattern().as_usize()]))
+    }
+
+    /// Returns the error for a text that has a special token.
+    pub(crate) fn refuse(&self, text: &str) -> EncodeError {
+        let (offset, token) = self.find_in(text).next().expect("one was found");
+        EncodeError::SpecialToken {
+            token: token.text.clone(),
+            offset,
+        }
     }
 
     /// Returns a text without any special token, and how many were cut.
@@ -157,6 +159,28 @@ impl Literals {
         }
         (kept, num_cut)
     }
+}
+
+/// Returns what all tokens start with, which may be nothing.
+fn common_prefix(tokens: &[SpecialToken]) -> &[u8] {
+    let mut texts = tokens.iter().map(|token| token.text.as_bytes());
+    let first = texts.next().unwrap_or_default();
+    texts.fold(first, |prefix, text| {
+        let same = prefix
+            .iter()
+            .zip(text)
+            .take_while(|(left, right)| left == right);
+        &prefix[..same.count()]
+    })
+}
+
+/// Returns what finds texts: leftmost first, then longest; `None` for no texts.
+pub(crate) fn leftmost_longest<'a>(texts: impl Iterator<Item = &'a str>) -> Option<AhoCorasick> {
+    let mut texts = texts.peekable();
+    texts.peek()?;
+    let mut builder = AhoCorasick::builder();
+    let built = builder.match_kind(MatchKind::LeftmostLongest).build(texts);
+    Some(built.expect("added tokens are few and short"))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The tokenizer as a value: what it holds, and what can be asked about its vocabulary.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use crate::decode::Decoder;
+use crate::fast::{Foreign, Model, Worker};
 use crate::load::TokenizerError;
 use crate::special::{Literals, SpecialToken};
 
@@ -23,6 +24,10 @@ pub struct Tokenizer {
     pub(crate) escaping: tokenizers::Tokenizer,
     /// Turns them into their ids; the choice is a setting of the whole engine, and few need both.
     pub(crate) encoding: OnceLock<tokenizers::Tokenizer>,
+    /// The fast engine, or why it can't stand in for the library.
+    pub(crate) fast: Result<Model, Foreign>,
+    /// Workers that `encode` has made and nobody uses now.
+    pub(crate) idle: Mutex<Vec<Worker>>,
 }
 
 impl Tokenizer {
@@ -41,9 +46,19 @@ impl Tokenizer {
         self.vocab_size
     }
 
-    /// Returns the name of the code that encodes.
+    /// Returns the name of the code that encodes: `stablelm`, or `huggingface` for a tokenizer that
+    /// only the library knows.
     pub fn engine(&self) -> &'static str {
-        "huggingface"
+        if self.fast.is_ok() {
+            "stablelm"
+        } else {
+            "huggingface"
+        }
+    }
+
+    /// Returns why the library encodes, if it does.
+    pub fn why_not_fast(&self) -> Option<String> {
+        self.fast.as_ref().err().map(ToString::to_string)
     }
 
     /// Returns the id of `<|endoftext|>`, which parts documents.

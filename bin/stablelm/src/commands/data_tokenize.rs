@@ -79,20 +79,28 @@ fn report(
         ));
     }
     if args.stats {
-        let rate = |seconds: f64| summary.bytes_in as f64 / 1e6 / seconds.max(1e-9);
-        let seconds = &summary.seconds;
-        ui.note(&format!(
-            "{:.1} MB of text · read {:.1} MB/s · encode {:.1} MB/s · write {:.1} MB/s · engine {}",
-            summary.bytes_in as f64 / 1e6,
-            rate(seconds.read),
-            rate(seconds.encode),
-            rate(seconds.write),
-            tokenizer.engine(),
-        ));
+        ui.note(&stats(summary, tokenizer.engine()));
     }
     ui.status(
         "Tokenized",
         &format!("{}.bin and .idx", summary.prefix.display()),
     );
     Ok(())
+}
+
+/// The speed of each phase in text a second, and of the whole.
+fn stats(summary: &TokenizeSummary, engine: &str) -> String {
+    let megabytes = summary.bytes_in as f64 / 1e6;
+    let rate = |seconds: f64| megabytes / seconds.max(1e-9);
+    let seconds = &summary.seconds;
+    format!(
+        "{megabytes:.1} MB of text · read {:.1} MB/s · parse {:.1} MB/s · encode {:.1} MB/s · write {:.1} MB/s · \
+         all {:.3} s, {:.1} MB/s · engine {engine}",
+        rate(seconds.read),
+        rate(seconds.parse),
+        rate(seconds.encode),
+        rate(seconds.write),
+        seconds.wall,
+        rate(seconds.wall),
+    )
 }

@@ -285,16 +285,12 @@ fn an_existing_output_is_left_alone() {
     assert!(!runner.path().join("out/precious").exists());
 }
 
-#[test]
-fn a_full_disk_is_named_and_leaves_nothing() {
-    let runner = Runner::new();
-    runner.write("docs.jsonl", json_lines(20_000));
-    runner.write("recipe.toml", recipe(&jsonl_source("docs.jsonl")));
+/// Runs the command where `small` is a tiny file system; `None` where a test can't have one.
+fn output_on_small_disk(runner: &Runner, args: &str) -> Option<std::process::Output> {
     std::fs::create_dir(runner.path().join("small")).unwrap();
     // A tmpfs of our own, in a user namespace: no privileges needed where the system allows those.
     let script = format!(
-        "mount -t tmpfs -o size=256k tmpfs small || exit 99; {} data prepare recipe.toml --output small/out -q; \
-         code=$?; ls -A small >&2; exit $code",
+        "mount -t tmpfs -o size=256k tmpfs small || exit 99; {} {args}; code=$?; ls -A small >&2; exit $code",
         env!("CARGO_BIN_EXE_stablelm")
     );
     let output = Command::new("unshare")
@@ -302,24 +298,78 @@ fn a_full_disk_is_named_and_leaves_nothing() {
         .current_dir(runner.path())
         .stdin(Stdio::null())
         .output();
-    let Some(output) = output
+    output
         .ok()
         .filter(|output| output.status.code() != Some(99))
-    else {
+        .filter(|output| {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            !stderr.contains("unshare:") && !stderr.contains("unshare failed")
+        })
+}
+
+#[test]
+fn a_full_disk_is_named_and_leaves_nothing() {
+    let runner = Runner::new();
+    runner.write("docs.jsonl", json_lines(20_000));
+    runner.write("recipe.toml", recipe(&jsonl_source("docs.jsonl")));
+    let args = "data prepare recipe.toml --output small/out -q";
+    let Some(output) = output_on_small_disk(&runner, args) else {
         eprintln!("skipped: this system does not let a test mount a small tmpfs");
         return;
     };
     let stderr = String::from_utf8_lossy(&output.stderr);
-    if stderr.contains("unshare failed") || stderr.contains("unshare:") {
-        eprintln!("skipped: this system does not let a test mount a small tmpfs");
-        return;
-    }
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     let stderr: Vec<&str> = stderr
         .lines()
         .filter(|line| !line.starts_with("error: failed to write"))
         .collect();
     insta::assert_snapshot!(stderr.join("\n"));
+}
+
+#[test]
+fn tokenize_names_a_full_disk_and_leaves_nothing() {
+    let runner = Runner::new();
+    runner.write("docs.jsonl", json_lines(20_000));
+    let args = format!(
+        "data tokenize docs.jsonl --output small/out --tokenizer {} --threads 2 -q",
+        fixture("tokenizer")
+    );
+    let Some(output) = output_on_small_disk(&runner, &args) else {
+        eprintln!("skipped: this system does not let a test mount a small tmpfs");
+        return;
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    assert!(stderr.starts_with("error: failed to write"), "{stderr}");
+    // The list of what lies on the small disk comes last, and is empty.
+    assert!(stderr.ends_with("nothing was left behind\n"), "{stderr}");
+}
+
+/// Tokenizes as gpt-neox does; returns the summary.
+fn tokenize_as_neox(runner: &Runner, input: &Path, threads: &str) -> serde_json::Value {
+    let oracles = stablelm_testkit::shared_oracles().unwrap();
+    let tokenizer = oracles.join("tokenizer/gpt-neox-20b.tokenizer.json");
+    runner.json(&[
+        "data",
+        "tokenize",
+        input.to_str().unwrap(),
+        "--tokenizer",
+        tokenizer.to_str().unwrap(),
+        "--output",
+        threads,
+        "--append-eod",
+        "--special-tokens",
+        "encode",
+        "--threads",
+        threads,
+        "--json",
+    ])
+}
+
+fn sha256(path: &Path) -> String {
+    let sum = Command::new("sha256sum").arg(path).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    sum.split(' ').next().unwrap().to_owned()
 }
 
 #[test]
@@ -331,35 +381,69 @@ fn tokenize_is_byte_equal_to_gpt_neox() {
     let expected = std::fs::read(oracles.join("data/neox_indexed_dataset.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
     let runner = Runner::new();
-    let documents = oracles.join("data/docs.jsonl.gz");
-    let tokenizer = oracles.join("tokenizer/gpt-neox-20b.tokenizer.json");
-    let summary = runner.json(&[
+    for threads in ["1", "2"] {
+        let summary = tokenize_as_neox(&runner, &oracles.join("data/docs.jsonl.gz"), threads);
+        assert_eq!(summary["documents"], expected["documents"]);
+        assert_eq!(summary["tokens"], expected["tokens_with_eod"]);
+        for kind in ["bin", "idx"] {
+            let name = format!("{threads}_text_document.{kind}");
+            let found = sha256(&runner.path().join(&name));
+            assert_eq!(expected[format!("{kind}_sha256")], found, "{name}");
+        }
+    }
+}
+
+#[test]
+fn tokenize_gives_the_ids_of_hugging_face_on_prose_and_code() {
+    let Some(oracles) = stablelm_testkit::shared_oracles() else {
+        eprintln!("skipped: no shared oracles beside the repository");
+        return;
+    };
+    let expected = std::fs::read(oracles.join("tokenizer/expected.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
+    let files = expected["files"].as_object().unwrap();
+    assert!(!files.is_empty());
+    for (name, expected) in files {
+        let runner = Runner::new();
+        let input = oracles.join(format!("tokenizer/{name}.gz"));
+        for threads in ["1", "2"] {
+            let summary = tokenize_as_neox(&runner, &input, threads);
+            assert_eq!(summary["documents"], expected["documents"], "{name}");
+            assert_eq!(summary["tokens"], expected["tokens_with_eod"], "{name}");
+            assert_eq!(summary["bytes_in"], expected["text_bytes_utf8"], "{name}");
+            let bin = format!("{threads}_text_document.bin");
+            let found = sha256(&runner.path().join(bin));
+            assert_eq!(expected["sha256_u16le_eod"], found, "{name}");
+        }
+    }
+}
+
+#[test]
+fn tokenize_says_how_fast_each_phase_was() {
+    let runner = Runner::new();
+    runner.write("docs.jsonl", json_lines(50));
+    let tokenizer = fixture("tokenizer");
+    let args = [
         "data",
         "tokenize",
-        documents.to_str().unwrap(),
-        "--tokenizer",
-        tokenizer.to_str().unwrap(),
+        "docs.jsonl",
         "--output",
         "docs",
-        "--append-eod",
-        "--special-tokens",
-        "encode",
+        "--tokenizer",
+        &tokenizer,
+        "--stats",
         "--json",
-    ]);
-    assert_eq!(summary["documents"], expected["documents"]);
-    assert_eq!(summary["tokens"], expected["tokens_with_eod"]);
-    for kind in ["bin", "idx"] {
-        let sum = Command::new("sha256sum")
-            .arg(runner.path().join(format!("docs_text_document.{kind}")))
-            .output()
-            .unwrap();
-        let sum = String::from_utf8(sum.stdout).unwrap();
-        assert_eq!(
-            Some(sum.split(' ').next().unwrap()),
-            expected[format!("{kind}_sha256")].as_str(),
-            "{kind}"
-        );
+    ];
+    let output = runner.output(&args);
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for phase in ["read", "parse", "encode", "write"] {
+        assert!(summary["seconds"][phase].as_f64().unwrap() > 0.0, "{phase}");
+        assert!(stderr.contains(&format!(" · {phase} ")), "{stderr}");
     }
+    let wall = summary["seconds"]["wall"].as_f64().unwrap();
+    assert!(wall > summary["seconds"]["write"].as_f64().unwrap());
+    assert!(stderr.contains("MB of text"), "{stderr}");
 }
 
 #[test]

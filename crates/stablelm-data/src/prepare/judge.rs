@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use stablelm_tokenizer::{EncodeError, SpecialTokensInText, Tokenizer};
+use stablelm_tokenizer::{EncodeError, Encoder, SpecialTokensInText, Tokenizer};
 
 use crate::document::{BrokenRow, Document};
 use crate::filter::{Filter, FilterRecipe, Reason, Verdict, books3};
 use crate::hash::{Sha256Bytes, sha256};
+use crate::pipeline::Pool;
 use crate::read::{RawRow, Schema};
 use crate::recipe::{DedupRecipe, SourceRecipe};
 
@@ -124,9 +125,10 @@ pub(crate) fn judge(row: RawRow, stages: &Stages<'_>) -> Fate {
 }
 
 /// How documents become tokens.
-#[derive(Clone, Copy)]
 pub(crate) struct Encoding<'t> {
     pub(crate) tokenizer: &'t Tokenizer,
+    /// Encoders remember, so there are only as many as threads that encode.
+    pub(crate) encoders: Pool<Encoder<'t>>,
     pub(crate) special: SpecialTokensInText,
     /// The end-of-document token, where one is appended.
     pub(crate) eod: Option<u32>,
@@ -136,7 +138,7 @@ pub(crate) struct Encoding<'t> {
 pub(crate) fn encode(
     fate: Fate,
     stages: &Stages<'_>,
-    with: Encoding<'_>,
+    with: &Encoding<'_>,
 ) -> Result<Fate, (u64, EncodeError)> {
     let Fate::Passed {
         document,
@@ -145,11 +147,14 @@ pub(crate) fn encode(
     else {
         return Ok(fate);
     };
-    let encoding = with
-        .tokenizer
-        .encode(&document.text, with.special)
+    let mut ids = Vec::new();
+    let special_tokens_found = with
+        .encoders
+        .with(
+            || with.tokenizer.encoder(),
+            |encoder| encoder.encode_into(&document.text, with.special, &mut ids),
+        )
         .map_err(|error| (document.row, error))?;
-    let mut ids = encoding.ids;
     if ids.is_empty() {
         let reason = Reason::named("no_tokens");
         return Ok(Fate::Dropped {
@@ -159,7 +164,6 @@ pub(crate) fn encode(
         });
     }
     ids.extend(with.eod);
-    let special_tokens_found = encoding.special_tokens_found;
     Ok(Fate::Encoded {
         document,
         text_sha256,

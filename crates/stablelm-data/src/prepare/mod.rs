@@ -21,7 +21,7 @@ use crate::dedup::exact::{DedupError, SeenTexts};
 use crate::document::Split;
 use crate::filter::Reason;
 use crate::hash::{sha256, to_hex};
-use crate::pipeline::{ThreadsError, Workers};
+use crate::pipeline::{Pool, ThreadsError, Workers};
 use crate::progress::Progress;
 use crate::read::ReadError;
 use crate::recipe::{Recipe, SourceKind, SourceRecipe};
@@ -248,6 +248,7 @@ fn encoding<'t>(recipe: &Recipe, tokenizer: &'t Tokenizer) -> Result<Encoding<'t
     })?;
     Ok(Encoding {
         tokenizer,
+        encoders: Pool::default(),
         special: recipe.tokenizer.special_tokens_in_text,
         eod,
     })
@@ -300,7 +301,7 @@ impl Run<'_> {
                     fates.push((file, drop_duplicate(fate, &stages, seen)?));
                 }
                 let encoded = workers.map(fates, |(file, fate)| {
-                    encode(fate, &stages, *encoding)
+                    encode(fate, &stages, encoding)
                         .map(|fate| (file, fate))
                         .map_err(|(row, source)| {
                             let path = files[file].shown.to_string();

@@ -125,7 +125,7 @@ pub fn plan(options: &PlanOptions<'_>) -> Result<PreparePlan, PrepareError> {
         estimate: Estimate::default(),
     };
     for source in &options.recipe.sources {
-        let planned = plan_source(options, &workers, encoding, source)?;
+        let planned = plan_source(options, &workers, &encoding, source)?;
         plan.estimate.add(&planned.estimate);
         plan.sources.push(planned);
     }
@@ -135,7 +135,7 @@ pub fn plan(options: &PlanOptions<'_>) -> Result<PreparePlan, PrepareError> {
 fn plan_source(
     options: &PlanOptions<'_>,
     workers: &Workers,
-    encoding: Encoding<'_>,
+    encoding: &Encoding<'_>,
     source: &SourceRecipe,
 ) -> Result<SourcePlan, PrepareError> {
     let stages = Stages::new(source, options.recipe.dedup);

@@ -1,12 +1,14 @@
 //! Text files, whatever they are compressed with.
 //!
 //! The first bytes decide, never the name. Files of several members or frames are read to their
-//! end. On the way the compressed bytes are counted and hashed, so that a file is read only once.
+//! end. On the way the compressed bytes are counted, and hashed where the hash is wanted, so that a
+//! file is read only once.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -62,20 +64,36 @@ pub(crate) fn detect(head: &[u8]) -> Compression {
     }
 }
 
-/// Opens a text file.
+/// Opens a text file whose bytes are counted and hashed.
 pub(crate) fn open(path: &Path) -> Result<(TextReader, Compression, Tally), ReadError> {
+    let tally = Tally::default();
+    let (reader, compression) = open_through(path, |inner| TallyReader {
+        inner,
+        tally: tally.clone(),
+    })?;
+    Ok((reader, compression, tally))
+}
+
+/// Opens a text file whose bytes are only counted.
+pub(crate) fn open_counted(path: &Path) -> Result<(TextReader, Count), ReadError> {
+    let count = Count::default();
+    let (reader, _) = open_through(path, |inner| CountReader {
+        inner,
+        count: count.clone(),
+    })?;
+    Ok((reader, count))
+}
+
+fn open_through<R: Read + Send + 'static>(
+    path: &Path,
+    through: impl FnOnce(File) -> R,
+) -> Result<(TextReader, Compression), ReadError> {
     let failed = |source| ReadError::Io {
         path: path.to_path_buf(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
-    let tally = Tally::default();
-    let counted = CountingReader {
-        inner: file,
-        tally: tally.clone(),
-    };
-    let (head, reader) =
-        split_head(BufReader::with_capacity(BUFFER_LEN, counted)).map_err(failed)?;
+    let file = through(File::open(path).map_err(failed)?);
+    let (head, reader) = split_head(BufReader::with_capacity(BUFFER_LEN, file)).map_err(failed)?;
     if head.starts_with(PARQUET_MAGIC) {
         return Err(ReadError::NotJsonLines {
             path: path.to_path_buf(),
@@ -83,7 +101,7 @@ pub(crate) fn open(path: &Path) -> Result<(TextReader, Compression, Tally), Read
     }
     let compression = detect(&head);
     let reader = decompress(compression, Cursor::new(head).chain(reader)).map_err(failed)?;
-    Ok((reader, compression, tally))
+    Ok((reader, compression))
 }
 
 /// Whether a file begins as a parquet file does.
@@ -144,15 +162,38 @@ impl Tally {
     }
 }
 
-struct CountingReader {
+struct TallyReader {
     inner: File,
     tally: Tally,
 }
 
-impl Read for CountingReader {
+impl Read for TallyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.tally.add(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// Counts what goes through a reader that others own by now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Count(Arc<AtomicU64>);
+
+impl Count {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct CountReader {
+    inner: File,
+    count: Count,
+}
+
+impl Read for CountReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.0.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }

@@ -16,7 +16,7 @@ use crate::read::compression::{Compression, Tally, TextReader};
 use crate::read::{RawRow, ReadError};
 
 /// Longest line that is held in memory.
-const MAX_LINE_LEN: u64 = 256 * 1024 * 1024;
+pub(crate) const MAX_LINE_LEN: u64 = 256 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Keys of a source of JSON lines. A subset is always looked for in `meta.pile_set_name`.
@@ -82,7 +82,7 @@ impl<R: BufRead> JsonLines<R> {
                     if read as u64 == limit && line.last() != Some(&b'\n') {
                         return self.skip_long_line(row, line).map(Some);
                     }
-                    let trimmed = trim(&line, row);
+                    let trimmed = trim(&line, row == 0);
                     if !trimmed.is_empty() {
                         let bytes = if trimmed.len() == line.len() {
                             line
@@ -152,12 +152,10 @@ impl<R: BufRead> JsonLines<R> {
     }
 }
 
-fn trim(line: &[u8], row: u64) -> &[u8] {
-    let line = match row {
-        0 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
-        _ => line,
-    };
-    line.trim_ascii()
+/// A line without what may stand around its object; blank lines become empty.
+pub(crate) fn trim(line: &[u8], is_first: bool) -> &[u8] {
+    let marked = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first);
+    marked.unwrap_or(line).trim_ascii()
 }
 
 /// Parses one line; the row number goes into the document.

@@ -3,7 +3,9 @@
 //! Readers stream. What one row can get wrong becomes a [`BrokenRow`] and the run goes on; what
 //! makes a whole file useless is a [`ReadError`].
 
+pub(crate) mod chunks;
 pub(crate) mod compression;
+pub(crate) mod json_text;
 pub(crate) mod jsonl;
 pub(crate) mod parquet;
 pub(crate) mod pile;
@@ -71,6 +73,13 @@ pub enum ReadError {
         /// The type in the file.
         found: String,
     },
+}
+
+impl ReadError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
 }
 
 fn quote(names: &[String]) -> String {

@@ -13,11 +13,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::pipeline::Aside;
 use crate::write::WriteError;
 
 pub(crate) const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 pub(crate) const VERSION: u64 = 1;
-const BUFFER_LEN: usize = 1 << 20;
+const BUFFER_LEN: usize = 128 << 10;
+/// Bytes of tokens that are carried to the disk at once while others are written.
+const SYNC_LEN: usize = 16 << 20;
 
 /// The type of a token in a `.bin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,6 +94,9 @@ pub(crate) struct IndexedWriter {
     num_documents: u64,
     num_tokens: u64,
     bytes: Vec<u8>,
+    aside: Option<Aside>,
+    /// Bytes that were written since it was asked to sync.
+    unsynced: usize,
 }
 
 impl IndexedWriter {
@@ -112,6 +118,8 @@ impl IndexedWriter {
             num_documents: 0,
             num_tokens: 0,
             bytes: Vec::new(),
+            aside: None,
+            unsynced: 0,
         })
     }
 
@@ -159,9 +167,54 @@ impl IndexedWriter {
         Ok(length)
     }
 
+    /// Appends documents of the lengths given, whose tokens lie in `tokens` as they lie in a file.
+    pub(crate) fn push_all(&mut self, tokens: &[u8], lengths: &[usize]) -> Result<(), WriteError> {
+        self.bytes.clear();
+        let mut num_tokens = 0;
+        for &length in lengths {
+            let short = i32::try_from(length).map_err(|_| WriteError::TooManyTokens {
+                path: self.bin_path.clone(),
+                tokens: length,
+            })?;
+            self.bytes.extend(short.to_le_bytes());
+            num_tokens += length as u64;
+        }
+        debug_assert_eq!(num_tokens * self.dtype.size(), tokens.len() as u64);
+        self.bin
+            .write_all(tokens)
+            .map_err(WriteError::io(&self.bin_path))?;
+        self.lengths
+            .write_all(&self.bytes)
+            .map_err(WriteError::io(&self.lengths_path))?;
+        self.num_documents += lengths.len() as u64;
+        self.num_tokens += num_tokens;
+        self.ask_to_sync(tokens.len());
+        Ok(())
+    }
+
+    /// Has the system carry the tokens to the disk while they are written, so that the end is not
+    /// one long wait. A failure to do so is told by [`finish`](Self::finish).
+    pub(crate) fn sync_meanwhile(&mut self) -> Result<(), WriteError> {
+        let file = self.bin.get_ref().try_clone();
+        let aside = file.and_then(|file| Aside::start(move || file.sync_data()));
+        self.aside = Some(aside.map_err(WriteError::io(&self.bin_path))?);
+        Ok(())
+    }
+
+    fn ask_to_sync(&mut self, written: usize) {
+        self.unsynced += written;
+        if let Some(aside) = &self.aside
+            && self.unsynced >= SYNC_LEN
+        {
+            self.unsynced = 0;
+            aside.ask();
+        }
+    }
+
     /// Writes the index and makes sure that both files lie on the disk.
     pub(crate) fn finish(self) -> Result<(), WriteError> {
         let Self {
+            aside,
             bin,
             bin_path,
             lengths,
@@ -169,7 +222,10 @@ impl IndexedWriter {
             idx_path,
             ..
         } = self;
-        let sync = |writer: BufWriter<File>| writer.into_inner()?.sync_all();
+        let sync = |writer: BufWriter<File>| {
+            aside.map_or(Ok(()), Aside::finish)?;
+            writer.into_inner()?.sync_all()
+        };
         sync(bin).map_err(WriteError::io(&bin_path))?;
         lengths
             .into_inner()

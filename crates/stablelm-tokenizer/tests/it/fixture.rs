@@ -42,7 +42,7 @@ fn says_where_it_comes_from() {
         FIXTURE.sha256(),
         Tokenizer::from_bytes(&bytes).unwrap().sha256()
     );
-    assert_eq!(FIXTURE.engine(), "huggingface");
+    assert_eq!(FIXTURE.engine(), "stablelm");
 }
 
 #[test]

@@ -6,9 +6,11 @@
     reason = "the lints let tests print and panic, but not the functions that tests share"
 )]
 
+mod engines;
 mod fixture;
 mod hostile;
 mod inputs;
 mod oracle;
 mod special;
 mod stream;
+mod unicode_tables;

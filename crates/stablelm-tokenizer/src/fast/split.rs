@@ -1,0 +1,499 @@
+//! Where pretokens start: the pattern of GPT-2 as arithmetic on bits.
+//!
+//! A block of 64 bytes becomes one bit a byte for each class of characters ([`Masks`]); every byte
+//! of a character has the bit of its class. Shifted by one place, the bits say what stands before
+//! and after each byte, and the pattern
+//!
+//! ```text
+//! 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+//! ```
+//!
+//! becomes: a pretoken starts
+//!
+//! - where a letter, number or other character follows one of another class, unless that is a
+//!   single space, which then starts the pretoken itself;
+//! - where white space starts, and again at its last character when something else follows, which
+//!   is what `(?!\S)` leaves over;
+//! - where a run of two or more spaces starts, if runs are tokens of their own: text before such a
+//!   run ends there, and text after it starts anew;
+//! - after a contraction, when its apostrophe starts a pretoken, and then not after the apostrophe.
+//!
+//! `stages/scalar.rs` says the same character by character.
+
+use super::unicode::{Class, Kinds};
+
+/// Bytes of a block, and bits of a mask.
+pub(crate) const BLOCK_LEN: usize = 64;
+/// Bytes that are read of a block: characters and contractions may end in the next.
+pub(crate) const WINDOW_LEN: usize = 2 * BLOCK_LEN;
+
+/// A block of text and what follows it, zeros after the end.
+pub(crate) type Window = [u8; WINDOW_LEN];
+
+/// One bit a byte for each class of ASCII characters.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct AsciiMasks {
+    pub(crate) letter: u64,
+    pub(crate) number: u64,
+    /// White space, the space included.
+    pub(crate) white: u64,
+    pub(crate) space: u64,
+    pub(crate) apostrophe: u64,
+    /// Bytes of characters that are not ASCII.
+    pub(crate) wide: u64,
+}
+
+/// The classes of a block, those of wide characters included.
+#[derive(Clone, Copy, Default)]
+struct Masks {
+    letter: u64,
+    number: u64,
+    white: u64,
+    space: u64,
+    apostrophe: u64,
+    /// White space of more than a byte.
+    wide_white: u64,
+    /// Bytes that belong to the text.
+    valid: u64,
+}
+
+impl Masks {
+    fn other(&self) -> u64 {
+        self.valid & !(self.letter | self.number | self.white)
+    }
+}
+
+/// What of a wide character lies in the next block.
+#[derive(Clone, Copy, Default)]
+struct Spill {
+    letter: u64,
+    number: u64,
+    white: u64,
+    all: u64,
+}
+
+/// What the bits of a block need to know of the block before.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    letter: u64,
+    number: u64,
+    other: u64,
+    white: u64,
+    /// Whether the last byte is a single space.
+    lone_space: u64,
+    /// Whether the last byte is part of a run of spaces.
+    run: u64,
+    space: u64,
+    /// How many spaces end the block.
+    num_spaces: usize,
+    /// Starts that a contraction at its end sets and clears.
+    set: u64,
+    clear: u64,
+}
+
+/// How far a text has been split.
+pub(crate) struct Splitter {
+    /// Where the next block starts.
+    at: usize,
+    current: Masks,
+    before: Before,
+    spill: Spill,
+    /// The longest run of spaces that is a token; 0 when runs are no tokens.
+    max_run: usize,
+    /// Whether a character was seen that matters to NFC.
+    pub(crate) has_nfc: bool,
+    /// Whether a character was seen that is not ASCII.
+    pub(crate) has_wide: bool,
+    is_done: bool,
+}
+
+/// Places in a text, as many as fit a batch.
+pub(crate) struct Starts {
+    pub(crate) places: Box<[u32; Starts::CAPACITY]>,
+    pub(crate) len: usize,
+}
+
+impl Starts {
+    const CAPACITY: usize = 1024;
+    /// What a block can add, and what writes may touch beyond.
+    const SLACK: usize = 2 * BLOCK_LEN + 2;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            places: Box::new([0; Self::CAPACITY]),
+            len: 0,
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u32] {
+        &self.places[..self.len]
+    }
+
+    /// Whether there is room for another block.
+    fn has_room(&self) -> bool {
+        self.len < Self::CAPACITY - Self::SLACK
+    }
+
+    pub(crate) fn push(&mut self, place: u32) {
+        self.places[self.len] = place;
+        self.len += 1;
+    }
+
+    /// Whether there is room for two more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len + 2 > Self::CAPACITY
+    }
+
+    /// Keeps the last place only, as the first.
+    pub(crate) fn keep_last(&mut self) {
+        if self.len > 0 {
+            self.places[0] = self.places[self.len - 1];
+            self.len = 1;
+        }
+    }
+}
+
+/// What differs between processors.
+pub(crate) trait Lanes {
+    /// Returns the classes of a block's ASCII characters.
+    fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks;
+
+    /// Appends `base` plus the place of each bit that is set.
+    fn push_bits(bits: u64, base: u32, starts: &mut Starts);
+}
+
+impl Splitter {
+    pub(crate) fn new(max_run: usize) -> Self {
+        Self {
+            at: 0,
+            current: Masks::default(),
+            before: Before::default(),
+            spill: Spill::default(),
+            max_run,
+            has_nfc: false,
+            has_wide: false,
+            is_done: false,
+        }
+    }
+
+    /// Whether all starts were given out, and the end of the text after them.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Appends the next starts of a text, until they fill a batch or the text ends.
+    ///
+    /// The end of the text comes last, like a start.
+    #[inline(always)]
+    pub(crate) fn split<L: Lanes>(&mut self, text: &[u8], kinds: &Kinds, starts: &mut Starts) {
+        while starts.has_room() && !self.is_done {
+            let next = if let Some(window) = window(text, self.at) {
+                self.classify::<L>(window, BLOCK_LEN, kinds)
+            } else if self.at < text.len() {
+                let rest = &text[self.at..];
+                let mut window = [0; WINDOW_LEN];
+                let len = rest.len().min(WINDOW_LEN);
+                window[..len].copy_from_slice(&rest[..len]);
+                self.classify::<L>(&window, rest.len().min(BLOCK_LEN), kinds)
+            } else {
+                self.is_done = true;
+                Masks::default()
+            };
+            if self.at > 0 {
+                let base = self.at - BLOCK_LEN;
+                let bits = self.starts_of_block(text, base, &next, starts);
+                L::push_bits(bits, to_u32(base), starts);
+            }
+            self.current = next;
+            self.at += BLOCK_LEN;
+        }
+        if self.is_done {
+            starts.push(to_u32(text.len()));
+        }
+    }
+
+    /// Does what [`split`](Self::split) does with a function that returns the length of the next
+    /// pretoken.
+    pub(crate) fn split_by(
+        &mut self,
+        text: &str,
+        starts: &mut Starts,
+        kinds: &Kinds,
+        next_len: impl Fn(&str, usize) -> usize,
+    ) {
+        while starts.has_room() && self.at < text.len() {
+            let rest = &text[self.at..];
+            let pretoken = &rest[..next_len(rest, self.max_run)];
+            self.has_wide |= !pretoken.is_ascii();
+            let mut points = pretoken.chars().map(u32::from);
+            self.has_nfc |= points.any(|point| kinds.of(point).matters_to_nfc());
+            starts.push(to_u32(self.at));
+            self.at += pretoken.len();
+        }
+        if self.at >= text.len() {
+            self.is_done = true;
+            starts.push(to_u32(text.len()));
+        }
+    }
+
+    #[inline(always)]
+    fn classify<L: Lanes>(&mut self, window: &Window, len: usize, kinds: &Kinds) -> Masks {
+        let block = window
+            .first_chunk()
+            .expect("a window is longer than a block");
+        let ascii = L::classify(block);
+        let valid = if len == BLOCK_LEN {
+            u64::MAX
+        } else {
+            (1 << len) - 1
+        };
+        let mut masks = Masks {
+            letter: ascii.letter | self.spill.letter,
+            number: ascii.number | self.spill.number,
+            white: (ascii.white & valid) | self.spill.white,
+            space: ascii.space,
+            apostrophe: ascii.apostrophe,
+            wide_white: self.spill.white,
+            valid,
+        };
+        let wide = ascii.wide & !self.spill.all;
+        self.spill = Spill::default();
+        if wide != 0 {
+            self.has_wide = true;
+            self.classify_wide(window, wide, &mut masks, kinds);
+        }
+        masks
+    }
+
+    /// Adds the characters that are not ASCII.
+    #[inline(always)]
+    fn classify_wide(&mut self, window: &Window, wide: u64, masks: &mut Masks, kinds: &Kinds) {
+        let mut left = wide;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            let (point, len) = decode(window[at as usize..][..4].try_into().expect("four bytes"));
+            let (here, after) = place(at, len);
+            left &= !here;
+            self.spill.all = after;
+            let kind = kinds.of(point);
+            self.has_nfc |= kind.matters_to_nfc();
+            match kind.class() {
+                Class::Letter => {
+                    masks.letter |= here;
+                    self.spill.letter |= after;
+                }
+                Class::Number => {
+                    masks.number |= here;
+                    self.spill.number |= after;
+                }
+                Class::White => {
+                    masks.white |= here;
+                    masks.wide_white |= here;
+                    self.spill.white |= after;
+                }
+                Class::Other => {}
+            }
+        }
+    }
+
+    /// Returns the starts in the current block, given the next.
+    #[inline(always)]
+    fn starts_of_block(
+        &mut self,
+        text: &[u8],
+        base: usize,
+        next: &Masks,
+        starts: &mut Starts,
+    ) -> u64 {
+        let Masks {
+            letter,
+            number,
+            white,
+            space,
+            valid,
+            ..
+        } = self.current;
+        let other = self.current.other();
+        let before = self.before;
+
+        let run = self.runs(space, next.space);
+        let text_white = white & !run;
+        let lone_space = space & !run;
+        let is_text = valid & !white;
+        let text_follows = is_text >> 1 | (next.valid & !next.white) << 63;
+
+        let goes_on = letter & (letter << 1 | before.letter)
+            | number & (number << 1 | before.number)
+            | other & (other << 1 | before.other);
+        let after_space = lone_space << 1 | before.lone_space;
+        let text_starts = is_text & !goes_on & !after_space;
+        let white_starts = text_white & !(text_white << 1 | before.white);
+        let last_white = text_white & text_follows;
+        let run_starts = run & !(run << 1 | before.run);
+
+        let mut bits = text_starts | white_starts | run_starts;
+        if last_white & self.current.wide_white == 0 {
+            bits |= last_white;
+        } else {
+            bits |= place_last_white(text, base, last_white, bits, starts);
+        }
+        let (mut set, mut clear) = (before.set, before.clear);
+        let (mut next_set, mut next_clear) = (0, 0);
+        let apostrophes = text_starts & self.current.apostrophe & !clear;
+        if apostrophes != 0 {
+            let found = contractions(text, base, apostrophes);
+            set |= found.set as u64;
+            clear |= found.clear as u64;
+            next_set = (found.set >> 64) as u64;
+            next_clear = (found.clear >> 64) as u64;
+        }
+        self.before = Before {
+            letter: letter >> 63,
+            number: number >> 63,
+            other: other >> 63,
+            white: text_white >> 63,
+            lone_space: lone_space >> 63,
+            run: run >> 63,
+            space: space >> 63,
+            num_spaces: self.num_spaces(space),
+            set: next_set,
+            clear: next_clear,
+        };
+        (bits & !clear | set) & valid
+    }
+
+    /// Returns the spaces that belong to a run which is cut out of the text.
+    #[inline(always)]
+    fn runs(&self, space: u64, next_space: u64) -> u64 {
+        if self.max_run == 0 {
+            return 0;
+        }
+        let run = space & (space << 1 | self.before.space | space >> 1 | next_space << 63);
+        if run == 0 {
+            return 0;
+        }
+        let at_start = self.before.num_spaces + space.trailing_ones() as usize;
+        if at_start > self.max_run || has_run_of(run, self.max_run + 1) {
+            return self.without_left_over(space, next_space, run);
+        }
+        run
+    }
+
+    /// Gives back to the text the space that is left over after a run was cut into tokens.
+    #[cold]
+    fn without_left_over(&self, space: u64, next_space: u64, mut run: u64) -> u64 {
+        let mut at = 0;
+        while at < BLOCK_LEN {
+            let here = (!(space >> at)).trailing_zeros() as usize;
+            let here = here.min(BLOCK_LEN - at);
+            let all = here + if at == 0 { self.before.num_spaces } else { 0 };
+            let ends_here = at + here < BLOCK_LEN || next_space & 1 == 0;
+            if here > 0 && ends_here && all > 1 && all % self.max_run == 1 {
+                run &= !(1 << (at + here - 1));
+            }
+            at += here.max(1);
+        }
+        run
+    }
+
+    /// Returns how many spaces in a row end with this block.
+    #[inline(always)]
+    fn num_spaces(&self, space: u64) -> usize {
+        let here = space.leading_ones() as usize;
+        if here == BLOCK_LEN {
+            here + self.before.num_spaces
+        } else {
+            here
+        }
+    }
+}
+
+/// Whether as many bits in a row are set; more than 64 are not.
+#[inline(always)]
+fn has_run_of(bits: u64, len: usize) -> bool {
+    let (mut bits, mut have) = (bits, 1);
+    while have < len && bits != 0 {
+        let step = have.min(len - have);
+        bits &= bits.checked_shr(step as u32).unwrap_or(0);
+        have += step;
+    }
+    bits != 0
+}
+
+fn to_u32(place: usize) -> u32 {
+    u32::try_from(place).expect("longer texts are not given to this engine")
+}
+
+/// Returns the text from a place on, if enough of it is left.
+#[inline(always)]
+fn window(text: &[u8], at: usize) -> Option<&Window> {
+    text.get(at..)?.first_chunk()
+}
+
+/// Returns the code point and the length of the character that starts a text in UTF-8.
+#[inline(always)]
+fn decode(bytes: [u8; 4]) -> (u32, u32) {
+    let byte = |at: usize| u32::from(bytes[at]);
+    let low = |at: usize| byte(at) & 0x3F;
+    match byte(0) {
+        lead @ 0..0xE0 => ((lead & 0x1F) << 6 | low(1), 2),
+        lead @ 0xE0..0xF0 => ((lead & 0xF) << 12 | low(1) << 6 | low(2), 3),
+        lead => ((lead & 7) << 18 | low(1) << 12 | low(2) << 6 | low(3), 4),
+    }
+}
+
+/// Returns the bits of a character in its block and in the next.
+#[inline(always)]
+fn place(at: u32, len: u32) -> (u64, u64) {
+    let bits = u128::from((1_u64 << len) - 1) << at;
+    (bits as u64, (bits >> 64) as u64)
+}
+
+/// Returns the starts of last characters of white space of which some have more than a byte.
+#[cold]
+fn place_last_white(
+    text: &[u8],
+    base: usize,
+    mut last_white: u64,
+    bits: u64,
+    starts: &mut Starts,
+) -> u64 {
+    let mut moved = 0;
+    while last_white != 0 {
+        let at = last_white.trailing_zeros() as usize;
+        last_white &= last_white - 1;
+        let mut place = base + at;
+        while text[place] & 0xC0 == 0x80 {
+            place -= 1;
+        }
+        if place >= base {
+            moved |= 1 << (place - base);
+        } else if starts.as_slice().last() != Some(&to_u32(place)) {
+            // It began in the block before, whose starts are out.
+            starts.push(to_u32(place));
+        }
+    }
+    moved | bits
+}
+
+struct Contractions {
+    set: u128,
+    clear: u128,
+}
+
+/// Finds the contractions that start at apostrophes, and what they change.
+fn contractions(text: &[u8], base: usize, mut apostrophes: u64) -> Contractions {
+    let mut found = Contractions { set: 0, clear: 0 };
+    while apostrophes != 0 {
+        let at = apostrophes.trailing_zeros();
+        apostrophes &= apostrophes - 1;
+        let len = match &text[base + at as usize + 1..] {
+            [b's' | b't' | b'm' | b'd', ..] => 2,
+            [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => 3,
+            _ => continue,
+        };
+        found.clear |= 1 << (at + 1);
+        found.set |= 1 << (at + len);
+    }
+    found
+}
