@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::PoisonError;
 
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+
 use crate::encode::EncodeError;
 use crate::fast::{self, Instructions, Model, Worker};
 use crate::special::{Literals, SpecialTokensInText};
@@ -115,6 +117,26 @@ impl Tokenizer {
 }
 
 impl Tokenizer {
+    /// Returns the ids of many texts, encoded on the threads of the current `rayon` pool.
+    ///
+    /// The first text that is refused ends it. Ids are in the order of the texts, and the same for
+    /// any number of threads.
+    pub fn encode_batch<I: TokenInt>(
+        &self,
+        texts: &[&str],
+        special: SpecialTokensInText,
+    ) -> Result<Vec<Vec<I>>, EncodeError> {
+        let encode = |encoder: &mut IdleEncoder<'_>, text: &&str| {
+            let mut ids = Vec::new();
+            let encoded = encoder.0.encode_into(text, special, &mut ids);
+            encoded.map(|_| ids)
+        };
+        let texts = texts.par_iter();
+        let encoded: Vec<_> = texts.map_init(|| self.idle_encoder(), encode).collect();
+        // Which failure is first must not depend on which thread was.
+        encoded.into_iter().collect()
+    }
+
     /// Returns a small encoder, one that was used before if there is one.
     pub(crate) fn idle_encoder(&self) -> IdleEncoder<'_> {
         let idle = self
@@ -188,8 +210,13 @@ fn encode_fast<I: TokenInt>(
     special: SpecialTokensInText,
     ids: &mut Vec<I>,
 ) -> Result<u64, EncodeError> {
+    // Without a special token in the text, all policies are the same.
+    let before = ids.len();
+    if worker.encode_simple(model, text, ids) {
+        return Ok(0);
+    }
+    ids.truncate(before);
     let num_found = literals.find_in(text).count() as u64;
-    // Without one in the text, all policies are the same.
     match special {
         _ if num_found == 0 => worker.encode(model, text, false, ids),
         SpecialTokensInText::Escape => worker.encode(model, text, false, ids),

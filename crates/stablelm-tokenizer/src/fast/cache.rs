@@ -5,9 +5,13 @@
 //! first entry stays, so that what comes first and often, such as the vocabulary itself, is not
 //! driven out. Four places also bound what crafted text can do: it is not remembered, and that is
 //! all.
+//!
+//! What does not fit an entry lies in an arena; the entry then has a marked key, which no pretoken
+//! has, and says where.
 
 use memmap2::MmapMut;
 
+use super::memory::Place;
 use super::stages::{Key, MAX_KEY_LEN, key_of};
 
 /// Two entries of four words: two of the key, two of up to seven ids with their number above.
@@ -43,6 +47,29 @@ impl Table {
         }
     }
 
+    /// Returns where in the arena a pretoken lies whose key is marked.
+    pub(crate) fn find_marked(&self, bucket: usize, key: Key) -> Option<Place> {
+        let buckets = self.buckets();
+        let places = places(key, bucket, buckets.len());
+        let found = places
+            .into_iter()
+            .find(|&(bucket, at)| buckets[bucket][at..at + 2] == key);
+        found.map(|(bucket, at)| [buckets[bucket][at + 2], buckets[bucket][at + 3]])
+    }
+
+    /// Remembers where in the arena a pretoken lies whose key is marked.
+    pub(crate) fn insert_marked(&mut self, bucket: usize, key: Key, place: Place) {
+        let buckets = self.memory.buckets_mut();
+        let places = places(key, bucket, buckets.len());
+        let old = places
+            .into_iter()
+            .find(|&(bucket, at)| buckets[bucket][at..at + 2] == key);
+        match old {
+            Some((bucket, at)) => buckets[bucket][at + 2..at + 4].copy_from_slice(&place),
+            None => self.insert_words(bucket, key, place),
+        }
+    }
+
     /// Remembers the ids of a pretoken that is not remembered.
     ///
     /// # Panics
@@ -52,17 +79,18 @@ impl Table {
         let mut words = [0_u16; 8];
         words[..ids.len()].copy_from_slice(ids);
         words[MAX_IDS] = u16::try_from(ids.len()).expect("at most seven");
-        let [low, high]: [u64; 2] = bytemuck::cast(words);
-        let entry = [key[0], key[1], u64::from_le(low), u64::from_le(high)];
+        let words: [u64; 2] = bytemuck::cast(words);
+        self.insert_words(bucket, key, words.map(u64::from_le));
+    }
+
+    fn insert_words(&mut self, bucket: usize, key: Key, words: [u64; 2]) {
         let buckets = self.memory.buckets_mut();
         // A key is never all zeros: it has its length in it.
-        let other = other_bucket(key, bucket, buckets.len());
-        let places = [(bucket, 0), (bucket, 4), (other, 0), (other, 4)];
-        let free = places
+        let free = places(key, bucket, buckets.len())
             .into_iter()
             .find(|&(bucket, at)| buckets[bucket][at + 1] == 0);
         let (bucket, at) = free.unwrap_or((bucket, 4));
-        buckets[bucket][at..at + 4].copy_from_slice(&entry);
+        buckets[bucket][at..at + 4].copy_from_slice(&[key[0], key[1], words[0], words[1]]);
     }
 
     /// Remembers a pretoken without looking at it first.
@@ -94,6 +122,12 @@ pub(crate) fn bucket_of(key: Key, num_buckets: usize) -> usize {
 #[inline(always)]
 pub(crate) fn other_bucket(key: Key, bucket: usize, num_buckets: usize) -> usize {
     (bucket ^ (hash(key) as usize | 1)) & (num_buckets - 1)
+}
+
+/// Returns the four places where a key may lie, the first choice first.
+fn places(key: Key, bucket: usize, num_buckets: usize) -> [(usize, usize); 4] {
+    let other = other_bucket(key, bucket, num_buckets);
+    [(bucket, 0), (bucket, 4), (other, 0), (other, 4)]
 }
 
 impl Memory {

@@ -1,7 +1,5 @@
 //! What all workers share and none changes.
 
-use std::sync::OnceLock;
-
 use aho_corasick::AhoCorasick;
 
 use super::bpe::{Matcher, Merges, Symbol};
@@ -17,10 +15,11 @@ pub(crate) struct Model {
     pub(crate) has_nfc: bool,
     pub(crate) raw: Literals,
     pub(crate) normalized: Literals,
+    /// Two bytes that all added tokens start with, if there are such.
+    pub(crate) watched: Option<[u8; 2]>,
     /// The ids of runs of two and more spaces.
     pub(crate) runs: Vec<u16>,
-    /// Made when the first long pretoken asks for it.
-    matcher: OnceLock<Matcher>,
+    pub(crate) matcher: Matcher,
 }
 
 impl Model {
@@ -29,23 +28,24 @@ impl Model {
         let mut ids = family.ids;
         ids.resize(1 << 16, 0);
         let ids = ids.into_boxed_slice().try_into();
+        let mut added = family.raw.iter().chain(&family.normalized);
+        let start = |token: &Added| token.text.as_bytes().first_chunk().copied();
+        // No text has these bytes.
+        let first = added.next().map_or(Some([0xFF; 2]), start);
         Self {
+            watched: first.filter(|&first| added.all(|token| start(token) == Some(first))),
+            matcher: Matcher::new(&family.merges),
             merges: family.merges,
             ids: ids.expect("there is an id for every 16-bit number"),
             has_nfc: family.has_nfc,
             raw: Literals::new(family.raw),
             normalized: Literals::new(family.normalized),
             runs: family.runs,
-            matcher: OnceLock::new(),
         }
     }
 
     pub(crate) fn id_of(&self, symbol: Symbol) -> u16 {
         self.ids[usize::from(symbol)]
-    }
-
-    pub(crate) fn matcher(&self) -> &Matcher {
-        self.matcher.get_or_init(|| Matcher::new(&self.merges))
     }
 
     /// Returns the longest run of spaces that is a token, or 0.
@@ -102,10 +102,6 @@ impl Literals {
             tokens,
             automaton,
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
     }
 
     /// Returns the text between tokens, each with the id of the token that ends it.

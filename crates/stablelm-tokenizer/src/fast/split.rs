@@ -20,7 +20,7 @@
 //!
 //! `stages/scalar.rs` says the same character by character.
 
-use super::unicode::{Class, Kinds};
+use super::unicode::Kinds;
 
 /// Bytes of a block, and bits of a mask.
 pub(crate) const BLOCK_LEN: usize = 64;
@@ -41,6 +41,8 @@ pub(crate) struct AsciiMasks {
     pub(crate) apostrophe: u64,
     /// Bytes of characters that are not ASCII.
     pub(crate) wide: u64,
+    /// The two bytes that are watched for.
+    pub(crate) watched: [u64; 2],
 }
 
 /// The classes of a block, those of wide characters included.
@@ -91,6 +93,17 @@ struct Before {
     clear: u64,
 }
 
+/// What was seen in a text so far.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// A character that matters to NFC.
+    pub(crate) nfc: bool,
+    /// A character that is not ASCII.
+    pub(crate) wide: bool,
+    /// The two bytes that are watched for, one after the other.
+    pub(crate) watched: bool,
+}
+
 /// How far a text has been split.
 pub(crate) struct Splitter {
     /// Where the next block starts.
@@ -100,10 +113,10 @@ pub(crate) struct Splitter {
     spill: Spill,
     /// The longest run of spaces that is a token; 0 when runs are no tokens.
     max_run: usize,
-    /// Whether a character was seen that matters to NFC.
-    pub(crate) has_nfc: bool,
-    /// Whether a character was seen that is not ASCII.
-    pub(crate) has_wide: bool,
+    pub(crate) seen: Seen,
+    watched: [u8; 2],
+    /// Whether the first of them ends the block before.
+    is_half_seen: u64,
     is_done: bool,
 }
 
@@ -139,7 +152,14 @@ impl Starts {
         self.len += 1;
     }
 
-    /// Whether there is room for two more.
+    /// Appends a place or not, without a branch.
+    #[inline(always)]
+    pub(crate) fn push_if(&mut self, place: u32, is_wanted: bool) {
+        self.places[self.len] = place;
+        self.len += usize::from(is_wanted);
+    }
+
+    /// Whether there is no room for two more.
     pub(crate) fn is_full(&self) -> bool {
         self.len + 2 > Self::CAPACITY
     }
@@ -155,23 +175,24 @@ impl Starts {
 
 /// What differs between processors.
 pub(crate) trait Lanes {
-    /// Returns the classes of a block's ASCII characters.
-    fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks;
+    /// Returns the classes of a block's ASCII characters, and where two bytes stand.
+    fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks;
 
     /// Appends `base` plus the place of each bit that is set.
     fn push_bits(bits: u64, base: u32, starts: &mut Starts);
 }
 
 impl Splitter {
-    pub(crate) fn new(max_run: usize) -> Self {
+    pub(crate) fn new(max_run: usize, watched: [u8; 2]) -> Self {
         Self {
+            watched,
+            is_half_seen: 0,
             at: 0,
             current: Masks::default(),
             before: Before::default(),
             spill: Spill::default(),
             max_run,
-            has_nfc: false,
-            has_wide: false,
+            seen: Seen::default(),
             is_done: false,
         }
     }
@@ -224,9 +245,12 @@ impl Splitter {
         while starts.has_room() && self.at < text.len() {
             let rest = &text[self.at..];
             let pretoken = &rest[..next_len(rest, self.max_run)];
-            self.has_wide |= !pretoken.is_ascii();
+            self.seen.wide |= !pretoken.is_ascii();
+            let with_next =
+                &text.as_bytes()[self.at..(self.at + pretoken.len() + 1).min(text.len())];
+            self.seen.watched |= with_next.windows(2).any(|two| two == self.watched);
             let mut points = pretoken.chars().map(u32::from);
-            self.has_nfc |= points.any(|point| kinds.of(point).matters_to_nfc());
+            self.seen.nfc |= points.any(|point| kinds.of(point).matters_to_nfc());
             starts.push(to_u32(self.at));
             self.at += pretoken.len();
         }
@@ -241,7 +265,10 @@ impl Splitter {
         let block = window
             .first_chunk()
             .expect("a window is longer than a block");
-        let ascii = L::classify(block);
+        let ascii = L::classify(block, self.watched);
+        let [first, second] = ascii.watched;
+        self.seen.watched |= (first << 1 | self.is_half_seen) & second != 0;
+        self.is_half_seen = first >> 63;
         let valid = if len == BLOCK_LEN {
             u64::MAX
         } else {
@@ -259,41 +286,52 @@ impl Splitter {
         let wide = ascii.wide & !self.spill.all;
         self.spill = Spill::default();
         if wide != 0 {
-            self.has_wide = true;
+            self.seen.wide = true;
             self.classify_wide(window, wide, &mut masks, kinds);
         }
         masks
     }
 
     /// Adds the characters that are not ASCII.
+    ///
+    /// What class one has can't be foretold, so that nothing here branches on it.
     #[inline(always)]
     fn classify_wide(&mut self, window: &Window, wide: u64, masks: &mut Masks, kinds: &Kinds) {
-        let mut left = wide;
+        let (mut letter, mut number, mut white) = (0_u64, 0_u64, 0_u64);
+        let (mut left, mut leads, mut spill) = (wide, 0_u64, 0);
         while left != 0 {
             let at = left.trailing_zeros();
             let (point, len) = decode(window[at as usize..][..4].try_into().expect("four bytes"));
-            let (here, after) = place(at, len);
-            left &= !here;
-            self.spill.all = after;
             let kind = kinds.of(point);
-            self.has_nfc |= kind.matters_to_nfc();
-            match kind.class() {
-                Class::Letter => {
-                    masks.letter |= here;
-                    self.spill.letter |= after;
-                }
-                Class::Number => {
-                    masks.number |= here;
-                    self.spill.number |= after;
-                }
-                Class::White => {
-                    masks.white |= here;
-                    masks.wide_white |= here;
-                    self.spill.white |= after;
-                }
-                Class::Other => {}
-            }
+            let bits = kind.bits();
+            leads |= 1 << at;
+            letter |= bits[0] << at;
+            number |= bits[1] << at;
+            white |= bits[2] << at;
+            self.seen.nfc |= kind.matters_to_nfc();
+            // The bytes of this character, and those of it that are left for the next block.
+            left &= u64::MAX.checked_shl(at + len).unwrap_or(0);
+            spill = (at + len).saturating_sub(64);
         }
+        // Bytes that follow the first of a character have its class.
+        let rest = wide & !leads;
+        let fill = |leads: u64| {
+            let two = leads | leads << 1 & rest;
+            let three = two | two << 1 & rest;
+            three | three << 1 & rest
+        };
+        let [letter, number, white] = [letter, number, white].map(fill);
+        masks.letter |= letter;
+        masks.number |= number;
+        masks.white |= white;
+        masks.wide_white |= white;
+        let all = (1 << spill) - 1;
+        self.spill = Spill {
+            letter: (letter >> 63) * all,
+            number: (number >> 63) * all,
+            white: (white >> 63) * all,
+            all,
+        };
     }
 
     /// Returns the starts in the current block, given the next.
@@ -440,13 +478,6 @@ fn decode(bytes: [u8; 4]) -> (u32, u32) {
         lead @ 0xE0..0xF0 => ((lead & 0xF) << 12 | low(1) << 6 | low(2), 3),
         lead => ((lead & 7) << 18 | low(1) << 12 | low(2) << 6 | low(3), 4),
     }
-}
-
-/// Returns the bits of a character in its block and in the next.
-#[inline(always)]
-fn place(at: u32, len: u32) -> (u64, u64) {
-    let bits = u128::from((1_u64 << len) - 1) << at;
-    (bits as u64, (bits >> 64) as u64)
 }
 
 /// Returns the starts of last characters of white space of which some have more than a byte.

@@ -18,7 +18,7 @@ use super::cache::Bucket;
 use super::split::{Splitter, Starts};
 use super::unicode::Kinds;
 
-pub(crate) use lookup::{Found, Key, Keys, MAX_KEY_LEN, key_of};
+pub(crate) use lookup::{Found, Key, Keys, MAX_KEY_LEN, key_of, marked};
 
 /// Instructions that the fast engine can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -25,24 +25,33 @@ pub(crate) enum Class {
     White,
 }
 
-/// What is known of a character: its class, and whether NFC has to look at it.
+/// What is known of a character, a bit each.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind(u8);
 
 impl Kind {
-    const CLASS: u8 = 3;
-    const NFC: u8 = 4;
+    const LETTER: u8 = 1;
+    const NUMBER: u8 = 2;
+    const WHITE: u8 = 4;
+    const NFC: u8 = 8;
 
     pub(crate) fn class(self) -> Class {
-        match self.0 & Self::CLASS {
-            1 => Class::Letter,
-            2 => Class::Number,
-            3 => Class::White,
+        match self.0 & (Self::LETTER | Self::NUMBER | Self::WHITE) {
+            Self::LETTER => Class::Letter,
+            Self::NUMBER => Class::Number,
+            Self::WHITE => Class::White,
             _ => Class::Other,
         }
     }
 
+    /// Returns 1 for a letter, a number and white space, in that order, and else 0.
+    #[inline(always)]
+    pub(crate) fn bits(self) -> [u64; 3] {
+        [self.0 & 1, self.0 >> 1 & 1, self.0 >> 2 & 1].map(u64::from)
+    }
+
     /// Whether a text with this character may not be in NFC.
+    #[inline(always)]
     pub(crate) fn matters_to_nfc(self) -> bool {
         self.0 & Self::NFC != 0
     }
@@ -114,21 +123,13 @@ const MAY_CHANGE: u8 = 255;
 
 static KINDS: LazyLock<Kinds> = LazyLock::new(|| {
     let mut bytes = vec![0; NUM_POINTS];
-    spread(
-        tables::LETTERS,
-        |(first, last)| (first, last, 1),
-        &mut bytes,
-    );
-    spread(
-        tables::NUMBERS,
-        |(first, last)| (first, last, 2),
-        &mut bytes,
-    );
-    spread(
-        tables::WHITE_SPACE,
-        |(first, last)| (first, last, 3),
-        &mut bytes,
-    );
+    for (ranges, kind) in [
+        (tables::LETTERS, Kind::LETTER),
+        (tables::NUMBERS, Kind::NUMBER),
+        (tables::WHITE_SPACE, Kind::WHITE),
+    ] {
+        spread(ranges, |(first, last)| (first, last, kind), &mut bytes);
+    }
     let matters = |(first, last, _)| (first, last, Kind::NFC);
     spread(tables::COMBINING, matters, &mut bytes);
     Kinds(Trie::new(|point| {
@@ -163,11 +164,9 @@ impl Kinds {
 /// combines with it. Between two such characters stands the quick check of UAX #15, section 9, and
 /// what fails it is normalized by the crate that Hugging Face tokenizers use.
 pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
-    let mut normal = String::new();
-    // How much of the text is in `normal`, where what may combine starts, and whether it may not be
-    // in NFC.
-    let (mut done, mut start, mut is_doubtful) = (0, 0, false);
-    let mut previous = 0;
+    let mut normal = Normal::default();
+    // Where what may combine starts, and whether it may not be in NFC.
+    let (mut start, mut is_doubtful, mut previous) = (0, false, 0);
     for (at, character) in text.char_indices() {
         let class = match character {
             '\0'..='\x7F' => 0,
@@ -175,7 +174,7 @@ pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
         };
         if class == 0 {
             if is_doubtful {
-                append_nfc(&text[start..at], &text[done..start], &mut done, &mut normal);
+                normal.add(text, start, at);
                 is_doubtful = false;
             }
             start = at;
@@ -185,22 +184,36 @@ pub(crate) fn nfc(text: &str) -> Cow<'_, str> {
         previous = class;
     }
     if is_doubtful {
-        append_nfc(&text[start..], &text[done..start], &mut done, &mut normal);
+        normal.add(text, start, text.len());
     }
-    if done == 0 {
+    if normal.done == 0 {
         return Cow::Borrowed(text);
     }
-    normal.push_str(&text[done..]);
-    Cow::Owned(normal)
+    normal.text.push_str(&text[normal.done..]);
+    Cow::Owned(normal.text)
 }
 
-/// Appends what stands before a doubtful part and the part in NFC, if it is not in NFC already.
-fn append_nfc(doubtful: &str, before: &str, done: &mut usize, normal: &mut String) {
-    let characters = || doubtful.nfc().map(|(character, _)| character);
-    if doubtful.chars().ne(characters()) {
-        normal.push_str(before);
-        normal.extend(characters());
-        *done += before.len() + doubtful.len();
+/// The start of a text in NFC, made when some part of it is not.
+#[derive(Default)]
+struct Normal {
+    text: String,
+    /// How much of the original it stands for.
+    done: usize,
+    part: String,
+}
+
+impl Normal {
+    /// Normalizes a part, and everything before it if that was not done yet.
+    fn add(&mut self, original: &str, start: usize, end: usize) {
+        let doubtful = &original[start..end];
+        self.part.clear();
+        self.part
+            .extend(doubtful.nfc().map(|(character, _)| character));
+        if self.part != doubtful {
+            self.text.push_str(&original[self.done..start]);
+            self.text.push_str(&self.part);
+            self.done = end;
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::bpe::{MAX_MERGE_LEN, Symbol};
 use super::cache::{MAX_IDS, Table};
-use super::memory::{self, LongTable};
+use super::memory::{self, Arena};
 use super::model::Model;
 use super::split::{Splitter, Starts};
-use super::stages::{Found, Key, Keys, MAX_KEY_LEN, Stages};
+use super::stages::{Found, Key, Keys, MAX_KEY_LEN, Stages, marked};
 use super::unicode::{kinds, nfc};
 use crate::encoder::TokenInt;
 
@@ -25,9 +25,10 @@ struct Parts {
     keys: Keys,
     found: Found,
     memo: Memo,
-    /// Ids of a long pretoken.
-    long: Vec<u16>,
 }
+
+/// Bytes that no text has, to be watched for.
+const NOTHING: [u8; 2] = [0xFF; 2];
 
 /// Pretokens up to this length are looked up whole even if they could be cut.
 const MAX_UNCUT_LEN: usize = 11;
@@ -36,7 +37,9 @@ const MAX_UNCUT_LEN: usize = 11;
 struct Memo {
     stages: &'static dyn Stages,
     table: Table,
-    long_table: LongTable,
+    arena: Arena,
+    /// The ids of the pretoken that was made last.
+    made: Vec<u16>,
     symbols: Vec<Symbol>,
 }
 
@@ -55,13 +58,29 @@ impl Worker {
                 found: Found::new(),
                 memo: Memo {
                     stages,
-                    long_table: LongTable::new(cache_bytes / 4),
                     table,
+                    arena: Arena::new(cache_bytes / 4),
+                    made: Vec::new(),
                     symbols: Vec::new(),
                 },
-                long: Vec::new(),
             },
         }
+    }
+
+    /// Appends the ids of a text if it has no added token and is in NFC; returns whether it was.
+    ///
+    /// That is known only on the way, which is the fastest way to know it. Some ids may have been
+    /// appended if it was not.
+    pub(crate) fn encode_simple<I: TokenInt>(
+        &mut self,
+        model: &Model,
+        text: &str,
+        ids: &mut Vec<I>,
+    ) -> bool {
+        let Some(watched) = model.watched else {
+            return false;
+        };
+        self.encode_normal(model, text, !model.has_nfc, watched, ids)
     }
 
     /// Appends the ids of a text.
@@ -86,14 +105,6 @@ impl Worker {
         cuts_special: bool,
         ids: &mut Vec<I>,
     ) {
-        if model.normalized.is_empty() {
-            let before = ids.len();
-            if let Err(normalized) = self.encode_normal(model, piece, !model.has_nfc, ids) {
-                ids.truncate(before);
-                self.encode_in_nfc(model, &normalized, ids);
-            }
-            return;
-        }
         let piece = if model.has_nfc {
             nfc(piece)
         } else {
@@ -106,67 +117,66 @@ impl Worker {
     }
 
     fn encode_in_nfc<I: TokenInt>(&mut self, model: &Model, piece: &str, ids: &mut Vec<I>) {
-        let encoded = self.encode_normal(model, piece, true, ids);
-        debug_assert!(encoded.is_ok(), "nothing is left to normalize");
+        let is_whole = self.encode_normal(model, piece, true, NOTHING, ids);
+        debug_assert!(is_whole, "nothing is left to normalize");
     }
 
-    /// Encodes a piece; gives it back in NFC when it turns out not to be.
-    ///
-    /// Some ids of the piece may have been appended by then.
+    /// Encodes a piece; stops where it turns out not to be in NFC, or to have what is watched for, and
+    /// returns whether it came to the end.
     fn encode_normal<I: TokenInt>(
         &mut self,
         model: &Model,
         piece: &str,
         mut is_normal: bool,
+        watched: [u8; 2],
         ids: &mut Vec<I>,
-    ) -> Result<(), String> {
+    ) -> bool {
         let text = piece.as_bytes();
-        let mut splitter = Splitter::new(model.max_run());
+        let mut splitter = Splitter::new(model.max_run(), watched);
         self.starts.len = 0;
         while !splitter.is_done() {
             self.stages
                 .split(&mut splitter, text, kinds(), &mut self.starts);
-            if splitter.has_nfc && !is_normal {
-                if let Cow::Owned(normalized) = nfc(piece) {
-                    return Err(normalized);
+            if splitter.seen.nfc && !is_normal {
+                is_normal = matches!(nfc(piece), Cow::Borrowed(_));
+                if !is_normal {
+                    return false;
                 }
-                is_normal = true;
             }
-            if splitter.has_wide {
-                splitter.has_wide = false;
+            if splitter.seen.watched {
+                return false;
+            }
+            if splitter.seen.wide {
+                splitter.seen.wide = false;
                 self.encode_pieces(model, text, ids);
             } else {
                 self.parts.encode(model, text, &self.starts, ids);
             }
             self.starts.keep_last();
         }
-        Ok(())
+        true
     }
 
     /// Encodes the pretokens between the starts that were found, and cuts those of wide characters
     /// into pieces that may have been seen before.
     fn encode_pieces<I: TokenInt>(&mut self, model: &Model, text: &[u8], ids: &mut Vec<I>) {
-        let cuts = &model.merges.cuts;
         self.pieces.len = 0;
         for bounds in self.starts.as_slice().windows(2) {
-            let (mut at, end) = (bounds[0] as usize, bounds[1] as usize);
-            if end - at > MAX_UNCUT_LEN && !text[at..end].is_ascii() {
-                while at < end {
+            let (start, end) = (bounds[0] as usize, bounds[1] as usize);
+            self.pieces.push(bounds[0]);
+            if end - start > MAX_UNCUT_LEN && !text[start..end].is_ascii() {
+                for (at, is_cut) in model.merges.cuts.characters(text, start, end).skip(1) {
+                    // Whether there is a cut can't be foretold: no branch.
+                    self.pieces.push_if(at as u32, is_cut);
                     if self.pieces.is_full() {
-                        self.pieces.push(at as u32);
                         self.parts.encode(model, text, &self.pieces, ids);
-                        self.pieces.len = 0;
+                        self.pieces.keep_last();
                     }
-                    self.pieces.push(at as u32);
-                    at += cuts.first(&text[at..end]);
                 }
-            } else {
-                if self.pieces.is_full() {
-                    self.pieces.push(at as u32);
-                    self.parts.encode(model, text, &self.pieces, ids);
-                    self.pieces.len = 0;
-                }
-                self.pieces.push(at as u32);
+            }
+            if self.pieces.is_full() {
+                self.parts.encode(model, text, &self.pieces, ids);
+                self.pieces.keep_last();
             }
         }
         let end = self.starts.as_slice().last().copied();
@@ -200,16 +210,14 @@ impl Parts {
                 }
                 let bounds = [0, 1].map(|end| starts[at + end] as usize);
                 let pretoken = &text[bounds[0]..bounds[1]];
-                if pretoken.len() <= MAX_KEY_LEN {
-                    let (key, bucket) = (self.keys.values[at], self.keys.buckets[at] as usize);
-                    let made = self.memo.make_short(model, pretoken, key, bucket);
-                    self.found.push(made.as_slice());
+                let (key, bucket) = (self.keys.values[at], self.keys.buckets[at] as usize);
+                self.memo.make(model, pretoken, key, bucket);
+                if self.memo.made.len() <= Found::STEP {
+                    self.found.push(&self.memo.made);
                 } else {
                     I::extend(ids, self.found.as_slice());
                     self.found.len = 0;
-                    self.memo.make_long(model, pretoken, &mut self.long);
-                    I::extend(ids, &self.long);
-                    self.long.clear();
+                    I::extend(ids, &self.memo.made);
                 }
                 at += 1;
             }
@@ -219,94 +227,58 @@ impl Parts {
     }
 }
 
-/// Ids of a pretoken with a key.
-#[derive(Default)]
-struct Made {
-    ids: [u16; MAX_MERGE_LEN],
-    len: usize,
-}
-
-impl FromIterator<u16> for Made {
-    fn from_iter<T: IntoIterator<Item = u16>>(more: T) -> Self {
-        let (mut ids, mut len) = ([0; MAX_MERGE_LEN], 0);
-        for id in more {
-            ids[len] = id;
-            len += 1;
-        }
-        Self { ids, len }
-    }
-}
-
-impl Made {
-    fn as_slice(&self) -> &[u16] {
-        &self.ids[..self.len]
-    }
-}
-
 impl Memo {
-    /// Merges a pretoken with a key, and remembers it.
-    fn make_short(&mut self, model: &Model, bytes: &[u8], key: Key, bucket: usize) -> Made {
-        // What became too many ids for the one table lies in the other.
-        if bytes.len() > MAX_IDS {
-            let mut found = Made::default();
-            found.len = self.long_table.find(bytes, &mut found.ids);
-            if found.len > 0 {
-                return found;
-            }
+    /// Makes the ids of a pretoken that was not found, or finds them in the arena, and remembers
+    /// them.
+    fn make(&mut self, model: &Model, pretoken: &[u8], key: Key, bucket: usize) {
+        self.made.clear();
+        if let Some(max_run) = model.run_of(pretoken) {
+            self.made
+                .extend(model.tokens_of_run(pretoken.len(), max_run));
+            return;
         }
-        let made = match model.run_of(bytes) {
-            Some(max_run) => model.tokens_of_run(bytes.len(), max_run).collect(),
-            None => self.merge(model, bytes),
-        };
-        if made.len <= MAX_IDS {
-            self.table.insert(bucket, key, made.as_slice());
-        } else {
-            self.long_table.insert(bytes, made.as_slice());
+        if pretoken.len() > memory::MAX_LEN {
+            return self.merge(model, pretoken);
         }
-        made
-    }
-
-    fn merge(&self, model: &Model, bytes: &[u8]) -> Made {
-        let mut ids = [0; MAX_MERGE_LEN];
-        let len = self.stages.merge(bytes, &model.merges.pairs, &mut ids);
-        for id in &mut ids[..len] {
-            *id = model.id_of(*id);
+        let marked = marked(key, pretoken.len());
+        let place = self.table.find_marked(bucket, marked);
+        if place.is_some_and(|place| self.arena.find(place, pretoken, &mut self.made)) {
+            return;
         }
-        Made { ids, len }
-    }
-
-    /// Writes the ids of a pretoken without a key to `ids`, which is empty.
-    fn make_long(&mut self, model: &Model, bytes: &[u8], ids: &mut Vec<u16>) {
-        if let Some(max_run) = model.run_of(bytes) {
-            ids.extend(model.tokens_of_run(bytes.len(), max_run));
-        } else if bytes.len() > memory::MAX_LEN {
-            self.merge_long(model, bytes, ids);
-        } else {
-            let mut found = [0; memory::MAX_LEN];
-            let len = self.long_table.find(bytes, &mut found);
-            ids.extend_from_slice(&found[..len]);
-            if len == 0 {
-                self.merge_long(model, bytes, ids);
-                self.long_table.insert(bytes, ids);
-            }
+        self.merge(model, pretoken);
+        if pretoken.len() <= MAX_KEY_LEN && self.made.len() <= MAX_IDS {
+            self.table.insert(bucket, key, &self.made);
+        } else if let Some(place) = self.arena.push(pretoken, &self.made) {
+            self.table.insert_marked(bucket, marked, place);
         }
     }
 
-    /// Merges any number of bytes, in pieces where they can be cut.
-    fn merge_long(&mut self, model: &Model, bytes: &[u8], ids: &mut Vec<u16>) {
+    /// Appends the ids of any number of bytes.
+    fn merge(&mut self, model: &Model, bytes: &[u8]) {
+        if bytes.len() <= MAX_MERGE_LEN {
+            return self.merge_short(model, bytes);
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(model.merges.cuts.first(rest));
             rest = after;
             if piece.len() <= MAX_MERGE_LEN {
-                ids.extend_from_slice(self.merge(model, piece).as_slice());
+                self.merge_short(model, piece);
             } else {
                 self.symbols.clear();
                 model
-                    .matcher()
+                    .matcher
                     .encode(piece, &model.merges, &mut self.symbols);
-                ids.extend(self.symbols.iter().map(|&symbol| model.id_of(symbol)));
+                self.made
+                    .extend(self.symbols.iter().map(|&symbol| model.id_of(symbol)));
             }
         }
+    }
+
+    fn merge_short(&mut self, model: &Model, bytes: &[u8]) {
+        let mut symbols = [0; MAX_MERGE_LEN];
+        let len = self.stages.merge(bytes, &model.merges.pairs, &mut symbols);
+        self.made
+            .extend(symbols[..len].iter().map(|&symbol| model.id_of(symbol)));
     }
 }

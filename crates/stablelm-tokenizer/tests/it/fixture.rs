@@ -5,7 +5,7 @@ use std::thread;
 
 use proptest::prelude::*;
 use stablelm_tokenizer::{
-    DecodeError, SpecialTokensInOutput, SpecialTokensInText, Tokenizer, TokenizerError,
+    DecodeError, EncodeError, SpecialTokensInOutput, SpecialTokensInText, Tokenizer, TokenizerError,
 };
 
 use crate::inputs::{FIXTURE, fixture_path, ids, nfc, texts};
@@ -97,6 +97,76 @@ fn threads_share_one_tokenizer() {
             assert!(thread.join().unwrap() == expected);
         }
     });
+}
+
+#[test]
+fn a_batch_has_the_ids_of_its_texts() {
+    let documents = stablelm_testkit::corpus(6, 80);
+    let texts: Vec<&str> = documents
+        .iter()
+        .map(|document| document.text.as_str())
+        .collect();
+    let batch = FIXTURE
+        .encode_batch::<u32>(&texts, SpecialTokensInText::Escape)
+        .unwrap();
+    for (text, found) in texts.iter().zip(batch) {
+        assert_eq!(found, ids(&FIXTURE, text, SpecialTokensInText::Escape));
+    }
+    let refused = ["a", "b<|padding|>", "<|endoftext|>"];
+    let error = FIXTURE
+        .encode_batch::<u16>(&refused, SpecialTokensInText::Error)
+        .unwrap_err();
+    assert!(matches!(error, EncodeError::SpecialToken { offset: 1, .. }));
+}
+
+#[test]
+fn ids_that_do_not_fit_are_refused() {
+    let mut file: serde_json::Value = serde_json::from_slice(FIXTURE.bytes()).unwrap();
+    file["model"]["vocab"]["far"] = 70_000.into();
+    let tokenizer = Tokenizer::from_bytes(file.to_string().as_bytes()).unwrap();
+    assert_eq!(tokenizer.engine(), "stablelm", "no text gives this id");
+    let mut ids = vec![3_u16];
+    let error = tokenizer
+        .encoder()
+        .encode_into("a", SpecialTokensInText::Escape, &mut ids);
+    assert!(matches!(
+        error,
+        Err(EncodeError::TooNarrow {
+            vocab_size: 70_001,
+            max_id: 65_535
+        })
+    ));
+    assert_eq!(ids, [3]);
+}
+
+#[test]
+fn other_tokenizers_are_left_to_the_library() {
+    let original: serde_json::Value = serde_json::from_slice(FIXTURE.bytes()).unwrap();
+    let check = |pointer: &str, value: serde_json::Value| {
+        let mut file = original.clone();
+        *file.pointer_mut(pointer).unwrap() = value;
+        let tokenizer = Tokenizer::from_bytes(file.to_string().as_bytes()).unwrap();
+        assert_eq!(tokenizer.engine(), "huggingface", "{pointer}");
+        let library = tokenizers::Tokenizer::from_bytes(file.to_string().as_bytes()).unwrap();
+        let text = "The keeper  lit <|endoftext|> the lamp's e\u{301}";
+        let expected = library.encode_fast(text, false).unwrap();
+        assert_eq!(
+            ids(&tokenizer, text, SpecialTokensInText::Encode),
+            expected.get_ids()
+        );
+        tokenizer.why_not_fast().unwrap()
+    };
+    let reason = check("/normalizer", serde_json::json!({ "type": "NFKC" }));
+    assert_eq!(reason, "its normalizer is `NFKC`");
+    let reason = check("/pre_tokenizer/add_prefix_space", true.into());
+    assert_eq!(reason, "`add_prefix_space` is set");
+    let reason = check("/pre_tokenizer/use_regex", false.into());
+    assert_eq!(reason, "`use_regex: false` is set");
+    let reason = check("/added_tokens/0/lstrip", true.into());
+    assert_eq!(
+        reason,
+        "the added token `<|endoftext|>` is more than plain text"
+    );
 }
 
 #[test]

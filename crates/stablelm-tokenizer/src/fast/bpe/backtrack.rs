@@ -12,10 +12,17 @@ use super::{Merges, NONE, Symbol};
 pub(crate) struct Matcher {
     /// Children of nodes: the node and a byte above, the child below; 0 is empty.
     edges: Vec<u64>,
-    /// The token that ends in each node.
-    tokens: Vec<Symbol>,
+    nodes: Vec<Node>,
     /// The longest token that a symbol starts with, itself excluded.
     prefixes: Vec<Symbol>,
+}
+
+/// The start of some tokens.
+struct Node {
+    /// The token that ends here.
+    token: Symbol,
+    /// This start without its last byte.
+    parent: u32,
 }
 
 /// The node that every text starts in.
@@ -25,38 +32,58 @@ impl Matcher {
     pub(crate) fn new(merges: &Merges) -> Self {
         let mut matcher = Self {
             edges: vec![0; (4 * merges.num_symbols()).next_power_of_two()],
-            tokens: vec![NONE],
+            nodes: vec![Node {
+                token: NONE,
+                parent: ROOT,
+            }],
             prefixes: Vec::with_capacity(merges.num_symbols()),
         };
+        let mut ends: Vec<u32> = Vec::with_capacity(merges.num_symbols());
         for symbol in 0..merges.num_symbols() {
+            // The start of a merged token is known, being a token.
+            let (left, right) = merges.parts[symbol];
+            let end = match ends.get(usize::from(left)) {
+                Some(&node) => matcher.insert(node, &merges.bytes[usize::from(right)]),
+                None => matcher.insert(ROOT, &merges.bytes[symbol]),
+            };
+            ends.push(end);
             if merges.is_reachable[symbol] {
-                matcher.insert(&merges.bytes[symbol], symbol);
+                let token = Symbol::try_from(symbol).expect("symbols are this wide");
+                matcher.nodes[end as usize].token = token;
             }
         }
-        for bytes in &merges.bytes {
-            let prefix = matcher.longest(&bytes[..bytes.len() - 1]);
+        for end in ends {
+            let mut node = matcher.nodes[end as usize].parent;
+            while node != ROOT && matcher.nodes[node as usize].token == NONE {
+                node = matcher.nodes[node as usize].parent;
+            }
+            let prefix = matcher.nodes[node as usize].token;
             matcher.prefixes.push(prefix);
         }
         matcher
     }
 
-    fn insert(&mut self, bytes: &[u8], symbol: usize) {
-        let mut node = ROOT;
+    /// Makes what is missing of a path; returns its end.
+    fn insert(&mut self, start: u32, bytes: &[u8]) -> u32 {
+        let mut node = start;
         for &byte in bytes {
             let place = self.place(node, byte);
             if self.edges[place] == 0 {
-                let child = self.tokens.len() as u64;
-                self.edges[place] = key(node, byte) << 32 | child;
-                self.tokens.push(NONE);
-                if self.tokens.len() > self.edges.len() / 4 * 3 {
+                let child = self.nodes.len() as u32;
+                self.edges[place] = key(node, byte) << 32 | u64::from(child);
+                self.nodes.push(Node {
+                    token: NONE,
+                    parent: node,
+                });
+                if self.nodes.len() > self.edges.len() / 4 * 3 {
                     self.grow();
                 }
-                node = child as u32;
+                node = child;
             } else {
                 node = self.edges[place] as u32;
             }
         }
-        self.tokens[node as usize] = Symbol::try_from(symbol).expect("symbols are this wide");
+        node
     }
 
     fn grow(&mut self) {
@@ -94,7 +121,7 @@ impl Matcher {
                 break;
             }
             node = edge as u32;
-            let token = self.tokens[node as usize];
+            let token = self.nodes[node as usize].token;
             if token != NONE {
                 longest = token;
             }

@@ -51,22 +51,58 @@ impl Cuts {
     /// it.
     ///
     /// The text begins and ends between characters.
-    #[inline(always)]
     pub(crate) fn first(&self, text: &[u8]) -> usize {
-        let mut at = len_of(text[0]);
-        let mut left = character(text, 0, at);
-        while at < text.len() {
-            let len = len_of(text[at]);
-            let right = character(text, at, len);
-            if !self.bytes.contains(edge(text[at - 1], text[at]))
-                && !self.characters.contains(hash(left, right))
-            {
-                return at;
-            }
-            left = right;
-            at += len;
+        let cuts = self.characters(text, 0, text.len());
+        let first = cuts.skip(1).find(|&(_, is_cut)| is_cut);
+        first.map_or(text.len(), |(at, _)| at)
+    }
+
+    /// Returns the place of each character in a part of a text, and whether a cut before it is safe;
+    /// what is said of the first means nothing.
+    #[inline(always)]
+    pub(crate) fn characters<'a>(
+        &'a self,
+        text: &'a [u8],
+        start: usize,
+        end: usize,
+    ) -> Characters<'a> {
+        Characters {
+            cuts: self,
+            text,
+            at: start,
+            end,
+            left: 0,
         }
-        text.len()
+    }
+}
+
+/// The characters of a part of a text, one after another.
+pub(crate) struct Characters<'a> {
+    cuts: &'a Cuts,
+    text: &'a [u8],
+    at: usize,
+    end: usize,
+    /// The character before, as a number; 0 before the first.
+    left: u32,
+}
+
+impl Iterator for Characters<'_> {
+    type Item = (usize, bool);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, bool)> {
+        let at = self.at;
+        if at >= self.end {
+            return None;
+        }
+        let len = len_of(self.text[at]);
+        let right = character(self.text, at, len);
+        let before = self.text[at.saturating_sub(1)];
+        let is_spanned = self.cuts.bytes.contains(edge(before, self.text[at]))
+            | self.cuts.characters.contains(hash(self.left, right));
+        self.left = right;
+        self.at = at + len;
+        Some((at, !is_spanned))
     }
 }
 

@@ -70,9 +70,9 @@ pub(super) fn prefetch(bucket: &Bucket) {
 
 impl Lanes for Avx2 {
     #[inline(always)]
-    fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
+    fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
         // SAFETY: called only by `split`, which has these instructions.
-        unsafe { classify(block) }
+        unsafe { classify(block, watched) }
     }
 
     #[inline(always)]
@@ -94,7 +94,7 @@ impl Lanes for Avx2 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
+fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
     let (low, high) = block.split_at(BLOCK_LEN / 2);
     // SAFETY: each half has the 32 bytes that are read.
     let halves = unsafe {
@@ -116,6 +116,7 @@ fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
         apostrophe: bits(halves, |bytes| is(bytes, b'\'')),
         // The highest bit of a byte is what is moved into the mask.
         wide: bits(halves, |bytes| bytes),
+        watched: watched.map(|wanted| bits(halves, |bytes| is(bytes, wanted))),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The stages with AVX-512 and VBMI2: Intel since Ice Lake, AMD since Zen 4.
 
 use std::arch::x86_64::{
-    __m512i, __mmask16, _bzhi_u32, _mm_cvtsi128_si32, _mm_cvtsi128_si64, _mm_extract_epi64,
-    _mm_loadu_si128, _mm_maskz_loadu_epi8, _mm_min_epu16, _mm_minpos_epu16, _mm256_castsi256_si128,
-    _mm256_extracti128_si256, _mm256_min_epu16, _mm512_add_epi32, _mm512_broadcast_i64x2,
-    _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask,
+    __m128i, __m512i, __mmask8, __mmask16, _bzhi_u32, _mm_cvtsi128_si32, _mm_cvtsi128_si64,
+    _mm_extract_epi64, _mm_loadu_si128, _mm_mask_mov_epi16, _mm_mask_set1_epi16,
+    _mm_maskz_loadu_epi8, _mm_min_epu16, _mm_minpos_epu16, _mm_set_epi16, _mm_set1_epi16,
+    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_min_epu16, _mm512_add_epi32,
+    _mm512_broadcast_i64x2, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask,
     _mm512_cmpeq_epi16_mask, _mm512_cmpeq_epi64_mask, _mm512_cmple_epu8_mask, _mm512_cvtepu8_epi32,
     _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
     _mm512_mask_set1_epi16, _mm512_maskz_compress_epi8, _mm512_movepi8_mask, _mm512_or_si512,
@@ -99,12 +100,13 @@ fn find(keys: &Keys, from: usize, buckets: &[Bucket], found: &mut Found) -> usiz
         let bucket = keys.buckets[at] as usize;
         let mut entries = &buckets[bucket];
         let mut place = place_of(key, entries);
-        if place == 0 {
+        // A key goes to its other bucket only when this one is full.
+        if place == 0 && entries[5] != 0 {
             entries = &buckets[other_bucket(keys.values[at], bucket, buckets.len())];
             place = place_of(key, entries);
-            if place == 0 {
-                break;
-            }
+        }
+        if place == 0 {
+            break;
         }
         // The lowest bit is that of the first word of the entry.
         let ids = &entries[(place.trailing_zeros() as usize & 4) + 2..][..2];
@@ -129,9 +131,9 @@ fn place_of(key: __m512i, bucket: &Bucket) -> u8 {
 
 impl Lanes for Avx512 {
     #[inline(always)]
-    fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
+    fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
         // SAFETY: called only by `split`, which has these instructions.
-        unsafe { classify(block) }
+        unsafe { classify(block, watched) }
     }
 
     #[inline(always)]
@@ -143,7 +145,7 @@ impl Lanes for Avx512 {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
+fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
     // SAFETY: a block has the 64 bytes that are read.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
     let space = is(bytes, b' ');
@@ -154,6 +156,7 @@ fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
         space,
         apostrophe: is(bytes, b'\''),
         wide: _mm512_movepi8_mask(bytes),
+        watched: watched.map(|wanted| is(bytes, wanted)),
     }
 }
 
@@ -217,50 +220,146 @@ fn push_bits(bits: u64, base: u32, starts: &mut Starts) {
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
 )]
 fn merge(bytes: &[u8], pairs: &Pairs, symbols: &mut [Symbol; MAX_MERGE_LEN]) -> usize {
-    let mut first = [NONE; MAX_MERGE_LEN];
-    symbols[0] = Symbol::from(bytes[0]);
-    for (at, two) in bytes.windows(2).enumerate() {
-        first[at] = pairs.get_bytes(two[0], two[1]);
-        symbols[at + 1] = Symbol::from(two[1]);
+    if bytes.len() <= Eight::NUM_BYTES {
+        merge_in(
+            Eight::new(bytes, pairs, symbols),
+            bytes.len(),
+            pairs,
+            symbols,
+        )
+    } else {
+        merge_in(All::new(bytes, pairs, symbols), bytes.len(), pairs, symbols)
     }
-    // SAFETY: 32 symbols are the 64 bytes that are read.
-    let mut candidates = unsafe { _mm512_loadu_si512(first.as_ptr().cast()) };
-    let mut alive = u32::MAX >> (MAX_MERGE_LEN - bytes.len());
+}
+
+/// Whether there is a symbol before or after can't be foretold, so that nothing here branches on it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt")]
+fn merge_in<C: Candidates>(
+    mut candidates: C,
+    len: usize,
+    pairs: &Pairs,
+    symbols: &mut [Symbol; MAX_MERGE_LEN],
+) -> usize {
+    let mut alive = u32::MAX >> (MAX_MERGE_LEN - len);
     loop {
-        let (symbol, at) = smallest(candidates);
+        let (symbol, at) = candidates.smallest();
         if symbol == NONE {
             break;
         }
         symbols[at as usize] = symbol;
-        let after = alive & (u32::MAX << at << 1);
         // The lowest bit is the symbol that was merged, the one above it is the next.
+        let after = alive & (u32::MAX << at << 1);
         let merged = after & after.wrapping_neg();
         alive &= !merged;
         let after = after & !merged;
-        let right = if after == 0 {
-            NONE
-        } else {
-            pairs.get(symbol, symbols[after.trailing_zeros() as usize])
-        };
-        candidates = set(candidates, merged, NONE);
-        candidates = set(candidates, 1 << at, right);
+        let next = after.trailing_zeros() as usize % MAX_MERGE_LEN;
+        let right = pairs.get(symbol, symbols[next]);
+        let right = std::hint::select_unpredictable(after == 0, NONE, right);
+
         let before = alive & !(u32::MAX << at);
-        if before != 0 {
-            let previous = before.ilog2();
-            let left = pairs.get(symbols[previous as usize], symbol);
-            candidates = set(candidates, 1 << previous, left);
-        }
+        let previous = (before | 1).ilog2();
+        let left = pairs.get(symbols[previous as usize], symbol);
+
+        candidates.set(merged, NONE);
+        candidates.set(1 << at, right);
+        candidates.set(before & 1 << previous, left);
     }
     gather(alive, symbols)
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn set(candidates: __m512i, places: u32, symbol: Symbol) -> __m512i {
-    _mm512_mask_set1_epi16(candidates, places, symbol.cast_signed())
+/// Candidates in a register.
+trait Candidates {
+    /// Returns the smallest candidate, and the first place where it stands.
+    fn smallest(&self) -> (Symbol, u32);
+
+    /// Puts a candidate in the places whose bit is set.
+    fn set(&mut self, places: u32, symbol: Symbol);
 }
 
-/// Returns the smallest candidate, and the first place where it stands.
+/// Candidates of up to nine bytes.
+struct Eight(__m128i);
+
+impl Eight {
+    const NUM_BYTES: usize = 9;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
+    fn new(bytes: &[u8], pairs: &Pairs, symbols: &mut [Symbol; MAX_MERGE_LEN]) -> Self {
+        let len = bytes.len().min(Self::NUM_BYTES);
+        let mut padded = [0_u8; 16];
+        padded[..len].copy_from_slice(&bytes[..len]);
+        for (symbol, &byte) in symbols.iter_mut().zip(&padded) {
+            *symbol = Symbol::from(byte);
+        }
+        let pair = |at: usize| pairs.get_bytes(padded[at], padded[at + 1]).cast_signed();
+        let all = _mm_set_epi16(
+            pair(7),
+            pair(6),
+            pair(5),
+            pair(4),
+            pair(3),
+            pair(2),
+            pair(1),
+            pair(0),
+        );
+        let is_pair = _bzhi_u32(0xFF, len as u32 - 1) as __mmask8;
+        Self(_mm_mask_mov_epi16(
+            _mm_set1_epi16(NONE.cast_signed()),
+            is_pair,
+            all,
+        ))
+    }
+}
+
+impl Candidates for Eight {
+    #[inline(always)]
+    fn smallest(&self) -> (Symbol, u32) {
+        // SAFETY: made and used only where the instructions exist.
+        let both = unsafe { _mm_cvtsi128_si32(_mm_minpos_epu16(self.0)) } as u32;
+        (both as Symbol, both >> 16 & 7)
+    }
+
+    #[inline(always)]
+    fn set(&mut self, places: u32, symbol: Symbol) {
+        // A merged symbol at place 8 has no candidate of its own.
+        // SAFETY: as above.
+        self.0 = unsafe { _mm_mask_set1_epi16(self.0, places as __mmask8, symbol.cast_signed()) };
+    }
+}
+
+/// Candidates of up to 32 bytes.
+struct All(__m512i);
+
+impl All {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn new(bytes: &[u8], pairs: &Pairs, symbols: &mut [Symbol; MAX_MERGE_LEN]) -> Self {
+        let mut candidates = [NONE; MAX_MERGE_LEN];
+        symbols[0] = Symbol::from(bytes[0]);
+        for (at, two) in bytes.windows(2).enumerate() {
+            candidates[at] = pairs.get_bytes(two[0], two[1]);
+            symbols[at + 1] = Symbol::from(two[1]);
+        }
+        // SAFETY: 32 symbols are the 64 bytes that are read.
+        Self(unsafe { _mm512_loadu_si512(candidates.as_ptr().cast()) })
+    }
+}
+
+impl Candidates for All {
+    #[inline(always)]
+    fn smallest(&self) -> (Symbol, u32) {
+        // SAFETY: made and used only where the instructions exist.
+        unsafe { smallest(self.0) }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, places: u32, symbol: Symbol) {
+        // SAFETY: as above.
+        self.0 = unsafe { _mm512_mask_set1_epi16(self.0, places, symbol.cast_signed()) };
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn smallest(candidates: __m512i) -> (Symbol, u32) {

@@ -76,6 +76,19 @@ fn key_in(bytes: [u8; 16], len: usize) -> Key {
     [low, high | u64::from(len) << 56]
 }
 
+/// Returns the key of a pretoken whose ids lie elsewhere, given its first key: with a mark instead of
+/// the length, which no first key has.
+///
+/// Two pretokens may have the same; their bytes are compared.
+pub(crate) fn marked(key: Key, len: usize) -> Key {
+    let mark = if len > MAX_KEY_LEN + 1 {
+        len
+    } else {
+        len | 0x80
+    };
+    [key[0], key[1] & (u64::MAX >> 8) | (mark as u64) << 56]
+}
+
 /// Makes the keys of a batch: each start up to the next is a pretoken.
 #[inline(always)]
 pub(super) fn keys(
@@ -118,12 +131,13 @@ pub(super) fn find(keys: &Keys, from: usize, buckets: &[Bucket], found: &mut Fou
         let (key, bucket) = (keys.values[at], keys.buckets[at] as usize);
         let mut entries = &buckets[bucket];
         let mut place = place_of(entries, key);
-        if place == UNKNOWN {
+        // A key goes to its other bucket only when this one is full.
+        if place == UNKNOWN && entries[5] != 0 {
             entries = &buckets[other_bucket(key, bucket, buckets.len())];
             place = place_of(entries, key);
-            if place == UNKNOWN {
-                break;
-            }
+        }
+        if place == UNKNOWN {
+            break;
         }
         let [low, high] = [entries[place + 2], entries[place + 3]];
         let ids = found.ids[len..].first_chunk_mut::<8>();

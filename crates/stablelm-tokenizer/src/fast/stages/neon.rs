@@ -34,9 +34,9 @@ impl Stages for Neon {
 
 impl Lanes for Neon {
     #[inline(always)]
-    fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
+    fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
         // SAFETY: a block has four times the 16 bytes that are read, and NEON is always there.
-        unsafe { classify(block) }
+        unsafe { classify(block, watched) }
     }
 
     #[inline(always)]
@@ -47,7 +47,7 @@ impl Lanes for Neon {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
+fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
     // SAFETY: a block has four times the 16 bytes that are read.
     let parts = [0, 16, 32, 48].map(|at| unsafe { vld1q_u8(block.as_ptr().add(at)) });
     AsciiMasks {
@@ -61,6 +61,7 @@ fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
         space: bits(parts, |bytes| is(bytes, b' ')),
         apostrophe: bits(parts, |bytes| is(bytes, b'\'')),
         wide: bits(parts, |bytes| vcgeq_u8(bytes, vdupq_n_u8(0x80))),
+        watched: watched.map(|wanted| bits(parts, |bytes| is(bytes, wanted))),
     }
 }
 

@@ -29,7 +29,7 @@ impl Stages for Portable {
 
 impl Lanes for Portable {
     #[inline(always)]
-    fn classify(block: &[u8; BLOCK_LEN]) -> AsciiMasks {
+    fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
         let bits = |is_in: fn(u8) -> bool| {
             (block.iter().enumerate())
                 .fold(0, |bits, (at, &byte)| bits | u64::from(is_in(byte)) << at)
@@ -41,6 +41,11 @@ impl Lanes for Portable {
             space: bits(|byte| byte == b' '),
             apostrophe: bits(|byte| byte == b'\''),
             wide: bits(|byte| !byte.is_ascii()),
+            watched: watched.map(|wanted| {
+                (block.iter().enumerate()).fold(0, |bits, (at, &byte)| {
+                    bits | u64::from(byte == wanted) << at
+                })
+            }),
         }
     }
 
