@@ -50,21 +50,14 @@ impl Table {
     /// Returns where in the arena a pretoken lies whose key is marked.
     pub(crate) fn find_marked(&self, bucket: usize, key: Key) -> Option<Place> {
         let buckets = self.buckets();
-        let places = places(key, bucket, buckets.len());
-        let found = places
-            .into_iter()
-            .find(|&(bucket, at)| buckets[bucket][at..at + 2] == key);
-        found.map(|(bucket, at)| [buckets[bucket][at + 2], buckets[bucket][at + 3]])
+        let (bucket, at) = place_of(key, bucket, buckets)?;
+        Some([buckets[bucket][at + 2], buckets[bucket][at + 3]])
     }
 
     /// Remembers where in the arena a pretoken lies whose key is marked.
     pub(crate) fn insert_marked(&mut self, bucket: usize, key: Key, place: Place) {
         let buckets = self.memory.buckets_mut();
-        let places = places(key, bucket, buckets.len());
-        let old = places
-            .into_iter()
-            .find(|&(bucket, at)| buckets[bucket][at..at + 2] == key);
-        match old {
+        match place_of(key, bucket, buckets) {
             Some((bucket, at)) => buckets[bucket][at + 2..at + 4].copy_from_slice(&place),
             None => self.insert_words(bucket, key, place),
         }
@@ -122,6 +115,13 @@ pub(crate) fn bucket_of(key: Key, num_buckets: usize) -> usize {
 #[inline(always)]
 pub(crate) fn other_bucket(key: Key, bucket: usize, num_buckets: usize) -> usize {
     (bucket ^ (hash(key) as usize | 1)) & (num_buckets - 1)
+}
+
+/// Returns where a key lies. Its other bucket is looked at only when its first is full.
+fn place_of(key: Key, bucket: usize, buckets: &[Bucket]) -> Option<(usize, usize)> {
+    let places = places(key, bucket, buckets.len()).into_iter();
+    let mut used = places.take_while(|&(bucket, at)| buckets[bucket][at + 1] != 0);
+    used.find(|&(bucket, at)| buckets[bucket][at..at + 2] == key)
 }
 
 /// Returns the four places where a key may lie, the first choice first.

@@ -241,7 +241,10 @@ impl Memo {
             return self.merge(model, pretoken);
         }
         let marked = marked(key, pretoken.len());
-        let place = self.table.find_marked(bucket, marked);
+        // Fewer bytes can't have become too many ids.
+        let place = (pretoken.len() > MAX_IDS)
+            .then(|| self.table.find_marked(bucket, marked))
+            .flatten();
         if place.is_some_and(|place| self.arena.find(place, pretoken, &mut self.made)) {
             return;
         }
