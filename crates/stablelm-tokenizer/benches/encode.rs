@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use stablelm_testkit::{corpus, fixtures};
-use stablelm_tokenizer::{Encoder, SpecialTokensInText, Tokenizer};
+use stablelm_tokenizer::{Encoder, EncoderOptions, Instructions, SpecialTokensInText, Tokenizer};
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     Tokenizer::from_file(&fixtures().join("tokenizer")).expect("the fixture is a tokenizer")
@@ -48,6 +48,21 @@ fn warm(bencher: Bencher, texts: Texts) {
     let texts = texts.make();
     let mut ids = Vec::new();
     let mut encoder = TOKENIZER.encoder();
+    encode(&mut encoder, &texts, &mut ids);
+    bencher
+        .counter(bytes(&texts))
+        .bench_local(|| encode(&mut encoder, &texts, &mut ids));
+}
+
+/// A warm encoder with each kind of instructions that this processor has.
+#[divan::bench(args = Instructions::available())]
+fn warm_with(bencher: Bencher, instructions: Instructions) {
+    let texts = Texts::Documents.make();
+    let mut ids = Vec::new();
+    let mut encoder = TOKENIZER.encoder_with(EncoderOptions {
+        instructions: Some(instructions),
+        ..EncoderOptions::BULK
+    });
     encode(&mut encoder, &texts, &mut ids);
     bencher
         .counter(bytes(&texts))

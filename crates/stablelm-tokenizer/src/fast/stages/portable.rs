@@ -27,26 +27,52 @@ impl Stages for Portable {
     }
 }
 
+const LETTER: u8 = 1;
+const NUMBER: u8 = 2;
+const WHITE: u8 = 4;
+const SPACE: u8 = 8;
+const APOSTROPHE: u8 = 16;
+const WIDE: u8 = 32;
+
+/// What each byte is, a bit each.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        kinds[byte as usize] = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => LETTER,
+            b'0'..=b'9' => NUMBER,
+            b'\t'..=b'\r' => WHITE,
+            b' ' => WHITE | SPACE,
+            b'\'' => APOSTROPHE,
+            0x80.. => WIDE,
+            _ => 0,
+        };
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    kinds
+};
+
 impl Lanes for Portable {
     #[inline(always)]
     fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
-        let bits = |is_in: fn(u8) -> bool| {
-            (block.iter().enumerate())
-                .fold(0, |bits, (at, &byte)| bits | u64::from(is_in(byte)) << at)
-        };
-        AsciiMasks {
-            letter: bits(|byte| byte.is_ascii_alphabetic()),
-            number: bits(|byte| byte.is_ascii_digit()),
-            white: bits(|byte| matches!(byte, b'\t'..=b'\r' | b' ')),
-            space: bits(|byte| byte == b' '),
-            apostrophe: bits(|byte| byte == b'\''),
-            wide: bits(|byte| !byte.is_ascii()),
-            watched: watched.map(|wanted| {
-                (block.iter().enumerate()).fold(0, |bits, (at, &byte)| {
-                    bits | u64::from(byte == wanted) << at
-                })
-            }),
+        let mut masks = AsciiMasks::default();
+        for (at, &byte) in block.iter().enumerate() {
+            let kind = KINDS[usize::from(byte)];
+            let bit = |wanted: u8| u64::from(kind & wanted != 0) << at;
+            masks.letter |= bit(LETTER);
+            masks.number |= bit(NUMBER);
+            masks.white |= bit(WHITE);
+            masks.space |= bit(SPACE);
+            masks.apostrophe |= bit(APOSTROPHE);
+            masks.wide |= bit(WIDE);
+            masks.watched[0] |= u64::from(byte == watched[0]) << at;
+            masks.watched[1] |= u64::from(byte == watched[1]) << at;
         }
+        masks
     }
 
     #[inline(always)]
