@@ -39,7 +39,20 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
-    pub(crate) fn new(engine: &tokenizers::Tokenizer, highest_id: u32) -> Self {
+    /// Takes the tokens of a vocabulary whose tokens stand for bytes.
+    pub(crate) fn of_tokens<'a>(
+        tokens: impl Iterator<Item = (&'a str, u32)>,
+        highest_id: u32,
+    ) -> Self {
+        let mut table = vec![None; highest_id as usize + 1];
+        for (token, id) in tokens {
+            table[id as usize] = Some(token_bytes(token));
+        }
+        Self::Bytes(table)
+    }
+
+    /// Takes the decoder of the library.
+    pub(crate) fn of_library(engine: &tokenizers::Tokenizer, highest_id: u32) -> Self {
         match engine.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => {
                 let bytes = |id| engine.id_to_token(id).map(|token| token_bytes(&token));
@@ -72,12 +85,13 @@ impl Tokenizer {
             Decoder::Library => {
                 ids.iter().try_for_each(|&id| self.check_id(id))?;
                 let skip_special = special == SpecialTokensInOutput::Skip;
-                self.escaping
-                    .decode(ids, skip_special)
-                    .map_err(|error| DecodeError::Engine {
-                        num_ids: ids.len(),
-                        source: EngineError::new(error),
-                    })
+                let failed = |source| DecodeError::Engine {
+                    num_ids: ids.len(),
+                    source,
+                };
+                let library = self.library().map_err(failed)?;
+                let text = library.decode(ids, skip_special);
+                text.map_err(EngineError::new).map_err(failed)
             }
         }
     }
@@ -95,7 +109,10 @@ impl Tokenizer {
 
     /// Refuses an id that no token has; the library would leave it out in silence.
     pub(crate) fn check_id(&self, id: u32) -> Result<(), DecodeError> {
-        match self.escaping.id_to_token(id) {
+        let library = self
+            .library()
+            .map_err(|source| DecodeError::Engine { num_ids: 1, source })?;
+        match library.id_to_token(id) {
             Some(_) => Ok(()),
             None => Err(self.unknown_id(id)),
         }

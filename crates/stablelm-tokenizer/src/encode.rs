@@ -77,6 +77,11 @@ impl Tokenizer {
         special: SpecialTokensInText,
         ids: &mut Vec<I>,
     ) -> Result<u64, EncodeError> {
+        let failed = |source| EncodeError::Engine {
+            len: text.len(),
+            source,
+        };
+        let escaping = self.library().map_err(failed)?;
         let found = || self.literals.find_in(text);
         let num_found = found().count() as u64;
         let mut extend = |engine, text: &str, num_found| {
@@ -88,14 +93,12 @@ impl Tokenizer {
             SpecialTokensInText::Error if num_found > 0 => Err(self.literals.refuse(text)),
             SpecialTokensInText::Drop if num_found > 0 => {
                 let (kept, num_cut) = self.literals.cut_from(text);
-                extend(&self.escaping, &kept, num_cut)
+                extend(escaping, &kept, num_cut)
             }
-            SpecialTokensInText::Error | SpecialTokensInText::Drop => {
-                extend(&self.escaping, text, 0)
-            }
+            SpecialTokensInText::Error | SpecialTokensInText::Drop => extend(escaping, text, 0),
             SpecialTokensInText::Escape => {
                 let present = found().map(|(_, token)| token);
-                let encoded = encode_with(&self.escaping, text)?;
+                let encoded = encode_with(escaping, text)?;
                 let made = present.filter(|token| encoded.get_ids().contains(&token.id));
                 if let Some(token) = made.min_by_key(|token| token.id) {
                     return Err(EncodeError::NotEscaped {
@@ -106,9 +109,7 @@ impl Tokenizer {
                 Ok(num_found)
             }
             SpecialTokensInText::Encode => {
-                let encoding = self
-                    .encoding
-                    .get_or_init(|| engine::to_encoding(&self.escaping));
+                let encoding = self.encoding.get_or_init(|| engine::to_encoding(escaping));
                 extend(encoding, text, num_found)
             }
         }

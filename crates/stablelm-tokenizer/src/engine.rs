@@ -33,10 +33,8 @@ impl Error for EngineError {
 ///
 /// Truncation, padding and the post-processor are left out: they only cut ids off or add some. So
 /// is dropout, which makes ids random and belongs to training.
-///
-/// Returns the file as parsed, too.
-pub(crate) fn read_escaping(bytes: &[u8]) -> Result<(tokenizers::Tokenizer, Value), EngineError> {
-    let file = check_json(bytes).map_err(|error| EngineError(Box::new(error)))?;
+pub(crate) fn read_escaping(bytes: &[u8]) -> Result<tokenizers::Tokenizer, EngineError> {
+    check_json(bytes).map_err(|error| EngineError(Box::new(error)))?;
     let mut engine = tokenizers::Tokenizer::from_bytes(bytes).map_err(EngineError::new)?;
     engine
         .with_truncation(None::<TruncationParams>)
@@ -55,15 +53,14 @@ pub(crate) fn read_escaping(bytes: &[u8]) -> Result<(tokenizers::Tokenizer, Valu
         engine.with_model(model);
     }
     engine.set_encode_special_tokens(true);
-    Ok((engine, file))
+    Ok(engine)
 }
 
 /// Refuses what the library would panic on: broken JSON inside the decoder, and a character map in
 /// the normalizer that can't be read.
-fn check_json(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+fn check_json(bytes: &[u8]) -> Result<(), serde_json::Error> {
     let file: Value = serde_json::from_slice(bytes)?;
-    check_normalizer(&file["normalizer"])?;
-    Ok(file)
+    check_normalizer(&file["normalizer"])
 }
 
 fn check_normalizer(normalizer: &Value) -> Result<(), serde_json::Error> {

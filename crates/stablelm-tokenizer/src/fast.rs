@@ -15,6 +15,7 @@
 mod bpe;
 mod cache;
 mod family;
+mod file;
 mod memory;
 mod model;
 mod split;
@@ -23,6 +24,7 @@ mod unicode;
 mod worker;
 
 pub(crate) use family::{Family, Foreign};
+pub(crate) use file::File;
 pub(crate) use model::Model;
 pub use stages::Instructions;
 pub(crate) use stages::{PORTABLE, stages};

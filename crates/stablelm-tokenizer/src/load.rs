@@ -1,7 +1,8 @@
 //! A `tokenizer.json` in, a [`Tokenizer`] out.
 
+use std::borrow::Borrow;
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
@@ -10,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::decode::Decoder;
 use crate::engine::{self, EngineError};
-use crate::fast::{Family, Model};
+use crate::fast::{Family, File, Foreign, Model};
 use crate::special::{Literals, SpecialToken};
 use crate::tokenizer::Tokenizer;
 
@@ -107,7 +108,7 @@ impl Tokenizer {
 /// Reads at most one byte more than is accepted.
 fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
+    fs::File::open(path)?
         .take(MAX_FILE_LEN + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -120,49 +121,111 @@ fn read(bytes: Vec<u8>) -> Result<Tokenizer, TokenizerError> {
             limit: MAX_FILE_LEN,
         });
     }
-    let (escaping, file) =
-        engine::read_escaping(&bytes).map_err(|source| TokenizerError::Parse { source })?;
-    let highest_id = escaping
-        .get_vocab(true)
-        .into_values()
-        .max()
-        .ok_or(TokenizerError::NoTokens)?;
-    if highest_id > MAX_ID {
-        return Err(TokenizerError::IdTooLarge {
-            id: highest_id,
-            limit: MAX_ID,
-        });
+    let family = match serde_json::from_slice::<File<'_>>(&bytes) {
+        Ok(file) => Family::new(&file).map(|family| (family, file)),
+        Err(error) => Err(Foreign::File(error.to_string())),
+    };
+    match family {
+        Ok((family, file)) => {
+            let parts = Parts::of_family(&file)?;
+            let fast = Ok(Model::new(family));
+            drop(file);
+            Ok(parts.assemble(bytes, OnceLock::new(), fast))
+        }
+        Err(why) => {
+            let library = engine::read_escaping(&bytes);
+            let library = library.map_err(|source| TokenizerError::Parse { source })?;
+            let parts = Parts::of_library(&library)?;
+            Ok(parts.assemble(bytes, library.into(), Err(why)))
+        }
     }
-    let special_tokens = special_tokens(&escaping);
-    let added = escaping.get_added_vocabulary().get_added_tokens_decoder();
-    let family = Family::new(&file, added.iter().map(|(&id, token)| (id, token)));
-    Ok(Tokenizer {
-        fast: family.map(Model::new),
-        idle: Mutex::default(),
-        sha256: hex(&Sha256::digest(&bytes)),
-        bytes,
-        vocab_size: highest_id as usize + 1,
-        literals: Literals::new(&special_tokens),
-        special_tokens,
-        decoder: Decoder::new(&escaping, highest_id),
-        escaping,
-        encoding: OnceLock::new(),
-    })
 }
 
-fn special_tokens(engine: &tokenizers::Tokenizer) -> Vec<SpecialToken> {
-    let mut tokens: Vec<SpecialToken> = engine
-        .get_added_vocabulary()
-        .get_added_tokens_decoder()
-        .iter()
-        .filter(|(_, token)| token.special)
-        .map(|(&id, token)| SpecialToken {
-            id,
-            text: token.content.clone(),
+/// What is known of a vocabulary, whoever read it.
+struct Parts {
+    highest_id: u32,
+    added: Vec<(String, u32)>,
+    special_tokens: Vec<SpecialToken>,
+    decoder: Decoder,
+}
+
+impl Parts {
+    fn of_family(file: &File<'_>) -> Result<Self, TokenizerError> {
+        let vocab = file.model.vocab.iter();
+        let vocab = vocab.map(|(token, &id)| (Borrow::<str>::borrow(token), id));
+        let added = || {
+            let tokens = file.added_tokens.iter();
+            tokens.map(|token| (token.content.as_str(), token.id, token.special))
+        };
+        let tokens = vocab.chain(added().map(|(token, id, _)| (token, id)));
+        let highest_id = check_ids(tokens.clone().map(|(_, id)| id))?;
+        Ok(Self {
+            decoder: Decoder::of_tokens(tokens, highest_id),
+            ..Self::of_added(highest_id, added())
         })
-        .collect();
-    tokens.sort_by_key(|token| token.id);
-    tokens
+    }
+
+    fn of_library(library: &tokenizers::Tokenizer) -> Result<Self, TokenizerError> {
+        let highest_id = check_ids(library.get_vocab(true).into_values())?;
+        let tokens = library.get_added_vocabulary().get_added_tokens_decoder();
+        let added = tokens
+            .iter()
+            .map(|(&id, token)| (token.content.as_str(), id, token.special));
+        Ok(Self {
+            decoder: Decoder::of_library(library, highest_id),
+            ..Self::of_added(highest_id, added)
+        })
+    }
+
+    fn of_added<'a>(
+        highest_id: u32,
+        added: impl Iterator<Item = (&'a str, u32, bool)> + Clone,
+    ) -> Self {
+        let special = added.clone().filter(|&(_, _, is_special)| is_special);
+        let mut special_tokens: Vec<_> = special
+            .map(|(text, id, _)| SpecialToken {
+                id,
+                text: text.to_owned(),
+            })
+            .collect();
+        special_tokens.sort_by_key(|token| token.id);
+        Self {
+            highest_id,
+            added: added.map(|(text, id, _)| (text.to_owned(), id)).collect(),
+            special_tokens,
+            decoder: Decoder::Library,
+        }
+    }
+
+    fn assemble(
+        self,
+        bytes: Vec<u8>,
+        escaping: OnceLock<tokenizers::Tokenizer>,
+        fast: Result<Model, Foreign>,
+    ) -> Tokenizer {
+        Tokenizer {
+            sha256: hex(&Sha256::digest(&bytes)),
+            bytes,
+            vocab_size: self.highest_id as usize + 1,
+            literals: Literals::new(&self.special_tokens),
+            special_tokens: self.special_tokens,
+            decoder: self.decoder,
+            added: self.added,
+            escaping,
+            encoding: OnceLock::new(),
+            fast,
+            idle: Mutex::default(),
+        }
+    }
+}
+
+/// Returns the highest id, if there is one and tables can be that long.
+fn check_ids(ids: impl Iterator<Item = u32>) -> Result<u32, TokenizerError> {
+    let id = ids.max().ok_or(TokenizerError::NoTokens)?;
+    if id > MAX_ID {
+        return Err(TokenizerError::IdTooLarge { id, limit: MAX_ID });
+    }
+    Ok(id)
 }
 
 fn hex(bytes: &[u8]) -> String {

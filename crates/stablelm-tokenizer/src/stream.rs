@@ -49,8 +49,13 @@ impl DecodeStream<'_> {
             }
             Decoder::Library => {
                 self.tokenizer.check_id(id)?;
+                let failed = |num_ids, source| DecodeError::Engine { num_ids, source };
+                let library = self
+                    .tokenizer
+                    .library()
+                    .map_err(|source| failed(1, source))?;
                 let step = step_decode_stream(
-                    &self.tokenizer.escaping,
+                    library,
                     vec![id],
                     false,
                     &mut self.ids,
@@ -58,10 +63,7 @@ impl DecodeStream<'_> {
                     &mut self.prefix_len,
                 );
                 step.map(Option::unwrap_or_default)
-                    .map_err(|error| DecodeError::Engine {
-                        num_ids: self.ids.len(),
-                        source: EngineError::new(error),
-                    })
+                    .map_err(|error| failed(self.ids.len(), EngineError::new(error)))
             }
         }
     }
@@ -76,7 +78,14 @@ impl DecodeStream<'_> {
         let ids = mem::take(&mut self.ids);
         let prefix = mem::take(&mut self.prefix);
         self.prefix_len = 0;
-        if let Ok(text) = self.tokenizer.escaping.decode(&ids, false) {
+        if ids.is_empty() {
+            return rest;
+        }
+        if let Ok(Ok(text)) = self
+            .tokenizer
+            .library()
+            .map(|library| library.decode(&ids, false))
+        {
             rest.push_str(text.strip_prefix(&prefix).unwrap_or_default());
         }
         rest

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, OnceLock};
 
 use crate::decode::Decoder;
+use crate::engine::{self, EngineError};
 use crate::fast::{Foreign, Model, Worker};
 use crate::load::TokenizerError;
 use crate::special::{Literals, SpecialToken};
@@ -20,8 +21,10 @@ pub struct Tokenizer {
     pub(crate) special_tokens: Vec<SpecialToken>,
     pub(crate) literals: Literals,
     pub(crate) decoder: Decoder,
-    /// Tokenizes special tokens in a text as plain text.
-    pub(crate) escaping: tokenizers::Tokenizer,
+    /// The added tokens and their ids.
+    pub(crate) added: Vec<(String, u32)>,
+    /// Tokenizes special tokens in a text as plain text; read only when something asks for it.
+    pub(crate) escaping: OnceLock<tokenizers::Tokenizer>,
     /// Turns them into their ids; the choice is a setting of the whole engine, and few need both.
     pub(crate) encoding: OnceLock<tokenizers::Tokenizer>,
     /// The fast engine, or why it can't stand in for the library.
@@ -83,7 +86,19 @@ impl Tokenizer {
 
     /// Returns the id of a token, spelled as in the vocabulary.
     pub fn token_id(&self, token: &str) -> Option<u32> {
-        self.escaping.token_to_id(token)
+        let added = self.added.iter().find(|(text, _)| text == token);
+        added
+            .map(|&(_, id)| id)
+            .or_else(|| self.library().ok()?.token_to_id(token))
+    }
+
+    /// Returns the library's tokenizer, which treats special tokens in a text as plain text.
+    pub(crate) fn library(&self) -> Result<&tokenizers::Tokenizer, EngineError> {
+        if let Some(library) = self.escaping.get() {
+            return Ok(library);
+        }
+        let library = engine::read_escaping(&self.bytes)?;
+        Ok(self.escaping.get_or_init(|| library))
     }
 }
 

@@ -4,15 +4,17 @@
 //! are plain text. Whatever is not exactly that is left to the library.
 
 use serde_json::Value;
-use tokenizers::AddedToken;
 
 use super::bpe::{Merges, NUM_BYTES, Unsuited};
+use super::file::{self, AddedToken, File};
 use super::unicode::nfc;
 use crate::decode::byte_of;
 
 /// Why a tokenizer is left to the library.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Foreign {
+    #[error("the file is no byte pair encoding: {0}")]
+    File(String),
     #[error("its {part} is `{found}`")]
     Part { part: &'static str, found: String },
     #[error("`{setting}` is set")]
@@ -52,14 +54,10 @@ pub(crate) struct Added {
 }
 
 impl Family {
-    /// Takes a parsed `tokenizer.json` and the added tokens as the library read them.
-    pub(crate) fn new<'a>(
-        file: &Value,
-        added: impl Iterator<Item = (u32, &'a AddedToken)>,
-    ) -> Result<Self, Foreign> {
+    /// Takes a parsed `tokenizer.json`.
+    pub(crate) fn new(file: &File<'_>) -> Result<Self, Foreign> {
         let has_nfc = check_pipeline(file)?;
-        let model = &file["model"];
-        let (merges, ids) = read_merges(model)?;
+        let (merges, ids) = read_merges(&file.model)?;
         let mut family = Self {
             merges,
             ids,
@@ -68,21 +66,21 @@ impl Family {
             normalized: Vec::new(),
             runs: Vec::new(),
         };
-        let mut added: Vec<_> = added.collect();
+        let mut added: Vec<_> = file.added_tokens.iter().collect();
         // Runs of spaces come in the order of their lengths.
-        added.sort_by_key(|(id, token)| (token.content.len(), *id));
-        for (id, token) in added {
-            family.add(id, token)?;
+        added.sort_by_key(|token| (token.content.len(), token.id));
+        for token in added {
+            family.add(token)?;
         }
         Ok(family)
     }
 
-    fn add(&mut self, id: u32, token: &AddedToken) -> Result<(), Foreign> {
+    fn add(&mut self, token: &AddedToken) -> Result<(), Foreign> {
         let text = token.content.clone();
         let foreign = || Foreign::Added {
             token: text.clone(),
         };
-        let id = u16::try_from(id).map_err(|_| Foreign::Id {
+        let id = u16::try_from(token.id).map_err(|_| Foreign::Id {
             token: text.clone(),
         })?;
         let is_plain = !token.single_word && !token.lstrip && !token.rstrip && !text.is_empty();
@@ -114,43 +112,47 @@ impl Family {
 }
 
 /// Checks everything around the model; returns whether text is normalized.
-fn check_pipeline(file: &Value) -> Result<bool, Foreign> {
+fn check_pipeline(file: &File<'_>) -> Result<bool, Foreign> {
     let foreign = |part: &'static str, value: &Value| Foreign::Part {
         part,
         found: value["type"].as_str().unwrap_or("nothing").to_owned(),
     };
-    let normalizer = &file["normalizer"];
-    let has_nfc = normalizer["type"] == "NFC";
-    if !has_nfc && !normalizer.is_null() {
-        return Err(foreign("normalizer", normalizer));
+    let setting = |setting| Err(Foreign::Setting { setting });
+    if file.version != "1.0" || !file.has_ids_of_library() {
+        return setting("a version or an id of its own");
     }
-    let pre_tokenizer = &file["pre_tokenizer"];
-    if pre_tokenizer["type"] != "ByteLevel" {
-        return Err(foreign("pre-tokenizer", pre_tokenizer));
+    let has_nfc = file.normalizer["type"] == "NFC";
+    if !has_nfc && !file.normalizer.is_null() {
+        return Err(foreign("normalizer", &file.normalizer));
     }
-    if pre_tokenizer["add_prefix_space"] != false {
-        return Err(Foreign::Setting {
-            setting: "add_prefix_space",
+    if file.pre_tokenizer["type"] != "ByteLevel" {
+        return Err(foreign("pre-tokenizer", &file.pre_tokenizer));
+    }
+    if file.decoder["type"] != "ByteLevel" {
+        return Err(foreign("decoder", &file.decoder));
+    }
+    if file.pre_tokenizer["add_prefix_space"] != false {
+        return setting("add_prefix_space");
+    }
+    if file.pre_tokenizer["use_regex"] == false {
+        return setting("use_regex: false");
+    }
+    let model = &file.model;
+    if model.r#type != "BPE" {
+        return Err(Foreign::Part {
+            part: "model",
+            found: model.r#type.clone(),
         });
     }
-    if pre_tokenizer["use_regex"] == false {
-        return Err(Foreign::Setting {
-            setting: "use_regex: false",
-        });
+    let is_set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if is_set(&model.continuing_subword_prefix) {
+        return setting("continuing_subword_prefix");
     }
-    let model = &file["model"];
-    if model["type"] != "BPE" {
-        return Err(foreign("model", model));
+    if is_set(&model.end_of_word_suffix) {
+        return setting("end_of_word_suffix");
     }
-    for setting in ["continuing_subword_prefix", "end_of_word_suffix"] {
-        if !model[setting].is_null() && model[setting] != "" {
-            return Err(Foreign::Setting { setting });
-        }
-    }
-    if model["ignore_merges"] == true {
-        return Err(Foreign::Setting {
-            setting: "ignore_merges",
-        });
+    if model.ignore_merges == Some(true) {
+        return setting("ignore_merges");
     }
     Ok(has_nfc)
 }
@@ -158,9 +160,9 @@ fn check_pipeline(file: &Value) -> Result<bool, Foreign> {
 /// Stands for the id of a byte that is in no text.
 const NO_ID: u16 = u16::MAX;
 
-fn read_merges(model: &Value) -> Result<(Merges, Vec<u16>), Foreign> {
+fn read_merges(model: &file::Model<'_>) -> Result<(Merges, Vec<u16>), Foreign> {
     let id_of = |token: &str| -> Result<Option<u16>, Foreign> {
-        let id = model["vocab"][token].as_u64();
+        let id = model.vocab.get(token).copied();
         id.map(u16::try_from).transpose().map_err(|_| Foreign::Id {
             token: token.to_owned(),
         })
@@ -177,30 +179,20 @@ fn read_merges(model: &Value) -> Result<(Merges, Vec<u16>), Foreign> {
             None => return Err(Foreign::NoByte { byte }),
         }
     }
-    let listed = model["merges"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut merges = Vec::with_capacity(listed.len());
-    for (rank, merge) in listed.iter().enumerate() {
+    let mut merges = Vec::with_capacity(model.merges.len());
+    let mut token = String::new();
+    for (rank, merge) in model.merges.iter().enumerate() {
         let foreign = Foreign::Merge { rank };
-        let (left, right) = parts(merge).ok_or(foreign.clone())?;
-        let id = id_of(&format!("{left}{right}"))?.ok_or(foreign.clone())?;
+        let (left, right) = merge.parts().ok_or(foreign.clone())?;
+        token.clear();
+        token.extend([left, right]);
+        let id = id_of(&token)?.ok_or(foreign.clone())?;
         let pair = bytes_of(left).zip(bytes_of(right)).ok_or(foreign)?;
         merges.push(pair);
         ids.push(id);
     }
     let merges = Merges::new(&merges).map_err(Foreign::Merges)?;
     Ok((merges, ids))
-}
-
-/// A merge is written as one string with a space, or as two.
-fn parts(merge: &Value) -> Option<(&str, &str)> {
-    match merge {
-        Value::String(both) => both.split_once(' '),
-        Value::Array(two) => match two.as_slice() {
-            [left, right] => left.as_str().zip(right.as_str()),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 fn bytes_of(token: &str) -> Option<Vec<u8>> {

@@ -124,7 +124,6 @@ fn ids_that_do_not_fit_are_refused() {
     let mut file: serde_json::Value = serde_json::from_slice(FIXTURE.bytes()).unwrap();
     file["model"]["vocab"]["far"] = 70_000.into();
     let tokenizer = Tokenizer::from_bytes(file.to_string().as_bytes()).unwrap();
-    assert_eq!(tokenizer.engine(), "stablelm", "no text gives this id");
     let mut ids = vec![3_u16];
     let error = tokenizer
         .encoder()
