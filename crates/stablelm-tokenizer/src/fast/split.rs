@@ -20,7 +20,7 @@
 //!
 //! `stages/scalar.rs` says the same character by character.
 
-use super::unicode::Kinds;
+use super::unicode::{Kinds, QuickCheck};
 
 /// Bytes of a block, and bits of a mask.
 pub(crate) const BLOCK_LEN: usize = 64;
@@ -96,8 +96,6 @@ struct Before {
 /// What was seen in a text so far.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Seen {
-    /// A character that matters to NFC.
-    pub(crate) nfc: bool,
     /// A character that is not ASCII.
     pub(crate) wide: bool,
     /// The two bytes that are watched for, one after the other.
@@ -114,6 +112,7 @@ pub(crate) struct Splitter {
     /// The longest run of spaces that is a token; 0 when runs are no tokens.
     max_run: usize,
     pub(crate) seen: Seen,
+    pub(crate) nfc: QuickCheck,
     watched: [u8; 2],
     /// Whether the first of them ends the block before.
     is_half_seen: u64,
@@ -193,6 +192,7 @@ impl Splitter {
             spill: Spill::default(),
             max_run,
             seen: Seen::default(),
+            nfc: QuickCheck::default(),
             is_done: false,
         }
     }
@@ -249,8 +249,13 @@ impl Splitter {
             let with_next =
                 &text.as_bytes()[self.at..(self.at + pretoken.len() + 1).min(text.len())];
             self.seen.watched |= with_next.windows(2).any(|two| two == self.watched);
-            let mut points = pretoken.chars().map(u32::from);
-            self.seen.nfc |= points.any(|point| kinds.of(point).matters_to_nfc());
+            for (at, character) in pretoken.char_indices() {
+                if kinds.of(character.into()).matters_to_nfc() {
+                    let start = self.at + at;
+                    self.nfc
+                        .add(character.into(), start, start + character.len_utf8());
+                }
+            }
             starts.push(to_u32(self.at));
             self.at += pretoken.len();
         }
@@ -308,7 +313,10 @@ impl Splitter {
             letter |= bits[0] << at;
             number |= bits[1] << at;
             white |= bits[2] << at;
-            self.seen.nfc |= kind.matters_to_nfc();
+            if kind.matters_to_nfc() {
+                let start = self.at + at as usize;
+                self.nfc.add(point, start, start + len as usize);
+            }
             // The bytes of this character, and those of it that are left for the next block.
             left &= u64::MAX.checked_shl(at + len).unwrap_or(0);
             spill = (at + len).saturating_sub(64);

@@ -158,6 +158,29 @@ impl Kinds {
     }
 }
 
+/// Follows a text character by character with the quick check of UAX #15, section 9.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct QuickCheck {
+    /// The class of the last character that was told, and where that ended.
+    class: u8,
+    end: usize,
+    /// Whether the text may not be in NFC.
+    pub(crate) is_doubtful: bool,
+}
+
+impl QuickCheck {
+    /// Takes a character that [matters to NFC](Kind::matters_to_nfc), and where it stands.
+    ///
+    /// Those between it and the last one did not, and so have combining class 0.
+    #[inline]
+    pub(crate) fn add(&mut self, point: u32, start: usize, end: usize) {
+        let class = COMBINING.0.get(point);
+        let is_before = start == self.end && class < self.class;
+        self.is_doubtful |= class == MAY_CHANGE || is_before;
+        (self.class, self.end) = (class, end);
+    }
+}
+
 /// Returns the text in NFC; borrowed when it already is.
 ///
 /// A character with combining class 0 that NFC does not change starts anew: nothing before it

@@ -137,7 +137,7 @@ impl Worker {
         while !splitter.is_done() {
             self.stages
                 .split(&mut splitter, text, kinds(), &mut self.starts);
-            if splitter.seen.nfc && !is_normal {
+            if splitter.nfc.is_doubtful && !is_normal {
                 is_normal = matches!(nfc(piece), Cow::Borrowed(_));
                 if !is_normal {
                     return false;
