@@ -20,7 +20,7 @@
 //!
 //! `stages/scalar.rs` says the same character by character.
 
-use super::unicode::{Kinds, QuickCheck};
+use super::unicode::{Kind, Kinds, QuickCheck};
 
 /// Bytes of a block, and bits of a mask.
 pub(crate) const BLOCK_LEN: usize = 64;
@@ -39,8 +39,9 @@ pub(crate) struct AsciiMasks {
     pub(crate) white: u64,
     pub(crate) space: u64,
     pub(crate) apostrophe: u64,
-    /// Bytes of characters that are not ASCII.
+    /// Bytes of characters that are not ASCII, and the first of each.
     pub(crate) wide: u64,
+    pub(crate) lead: u64,
     /// The two bytes that are watched for.
     pub(crate) watched: [u64; 2],
 }
@@ -292,7 +293,7 @@ impl Splitter {
         self.spill = Spill::default();
         if wide != 0 {
             self.seen.wide = true;
-            self.classify_wide(window, wide, &mut masks, kinds);
+            self.classify_wide(window, wide, ascii.lead, &mut masks, kinds);
         }
         masks
     }
@@ -301,26 +302,29 @@ impl Splitter {
     ///
     /// What class one has can't be foretold, so that nothing here branches on it.
     #[inline(always)]
-    fn classify_wide(&mut self, window: &Window, wide: u64, masks: &mut Masks, kinds: &Kinds) {
-        let (mut letter, mut number, mut white) = (0_u64, 0_u64, 0_u64);
-        let (mut left, mut leads, mut spill) = (wide, 0_u64, 0);
+    fn classify_wide(
+        &mut self,
+        window: &Window,
+        wide: u64,
+        leads: u64,
+        masks: &mut Masks,
+        kinds: &Kinds,
+    ) {
+        let mut by_kind = [0_u64; Kind::NUM_CLASSES];
+        let (mut left, mut end) = (leads, 0);
         while left != 0 {
             let at = left.trailing_zeros();
             let (point, len) = decode(window[at as usize..][..4].try_into().expect("four bytes"));
             let kind = kinds.of(point);
-            let bits = kind.bits();
-            leads |= 1 << at;
-            letter |= bits[0] << at;
-            number |= bits[1] << at;
-            white |= bits[2] << at;
+            by_kind[kind.number()] |= left & left.wrapping_neg();
             if kind.matters_to_nfc() {
                 let start = self.at + at as usize;
                 self.nfc.add(point, start, start + len as usize);
             }
-            // The bytes of this character, and those of it that are left for the next block.
-            left &= u64::MAX.checked_shl(at + len).unwrap_or(0);
-            spill = (at + len).saturating_sub(64);
+            left &= left - 1;
+            end = at + len;
         }
+        let [letter, number, white] = Kind::in_order(by_kind);
         // Bytes that follow the first of a character have its class.
         let rest = wide & !leads;
         let fill = |leads: u64| {
@@ -333,7 +337,7 @@ impl Splitter {
         masks.number |= number;
         masks.white |= white;
         masks.wide_white |= white;
-        let all = (1 << spill) - 1;
+        let all = (1 << end.saturating_sub(64)) - 1;
         self.spill = Spill {
             letter: (letter >> 63) * all,
             number: (number >> 63) * all,

@@ -44,10 +44,19 @@ impl Kind {
         }
     }
 
-    /// Returns 1 for a letter, a number and white space, in that order, and else 0.
+    /// Numbers below this are those of a class.
+    pub(crate) const NUM_CLASSES: usize = 8;
+
+    /// Returns a number of its class.
     #[inline(always)]
-    pub(crate) fn bits(self) -> [u64; 3] {
-        [self.0 & 1, self.0 >> 1 & 1, self.0 >> 2 & 1].map(u64::from)
+    pub(crate) fn number(self) -> usize {
+        usize::from(self.0) % Self::NUM_CLASSES
+    }
+
+    /// Returns what there is for letters, numbers and white space, in that order, of things that
+    /// are numbered by class.
+    pub(crate) fn in_order<T: Copy>(things: [T; Self::NUM_CLASSES]) -> [T; 3] {
+        [Self::LETTER, Self::NUMBER, Self::WHITE].map(|class| things[usize::from(class)])
     }
 
     /// Whether a text with this character may not be in NFC.

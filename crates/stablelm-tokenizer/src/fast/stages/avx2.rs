@@ -3,8 +3,8 @@
 use std::arch::x86_64::{
     __m256i, _MM_HINT_T0, _mm_cmpeq_epi16, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_min_epu16,
     _mm_minpos_epu16, _mm_movemask_epi8, _mm_prefetch, _mm_set1_epi16, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_sub_epi8,
+    _mm256_loadu_si256, _mm256_max_epu8, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_sub_epi8,
 };
 
 use super::lookup;
@@ -116,6 +116,10 @@ fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
         apostrophe: bits(halves, |bytes| is(bytes, b'\'')),
         // The highest bit of a byte is what is moved into the mask.
         wide: bits(halves, |bytes| bytes),
+        lead: bits(halves, |bytes| {
+            let first = _mm256_set1_epi8(0xC0_u8.cast_signed());
+            _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, first), bytes)
+        }),
         watched: watched.map(|wanted| bits(halves, |bytes| is(bytes, wanted))),
     }
 }

@@ -6,10 +6,11 @@ use std::arch::x86_64::{
     _mm_maskz_loadu_epi8, _mm_min_epu16, _mm_minpos_epu16, _mm_set_epi16, _mm_set1_epi16,
     _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_min_epu16, _mm512_add_epi32,
     _mm512_broadcast_i64x2, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask,
-    _mm512_cmpeq_epi16_mask, _mm512_cmpeq_epi64_mask, _mm512_cmple_epu8_mask, _mm512_cvtepu8_epi32,
-    _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
-    _mm512_mask_set1_epi16, _mm512_maskz_compress_epi8, _mm512_movepi8_mask, _mm512_or_si512,
-    _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_storeu_si512, _mm512_sub_epi8,
+    _mm512_cmpeq_epi16_mask, _mm512_cmpeq_epi64_mask, _mm512_cmpge_epu8_mask,
+    _mm512_cmple_epu8_mask, _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32,
+    _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_mask_set1_epi16,
+    _mm512_maskz_compress_epi8, _mm512_movepi8_mask, _mm512_or_si512, _mm512_set1_epi8,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_storeu_si512, _mm512_sub_epi8,
 };
 
 use super::avx2::{gather, prefetch};
@@ -68,13 +69,19 @@ fn split(splitter: &mut Splitter, text: &[u8], kinds: &Kinds, starts: &mut Start
 )]
 fn make_keys(text: &[u8], starts: &[u32], buckets: &[Bucket], keys: &mut Keys) {
     let len = (starts.len() - 1).min(BATCH_LEN);
+    let starts = &starts[..=len];
+    assert!(starts[len] as usize <= text.len());
+    debug_assert!(starts.is_sorted());
     let places = keys.values[..len].iter_mut().zip(&mut keys.buckets[..len]);
     for ((value, bucket), bounds) in places.zip(starts.windows(2)) {
-        let pretoken = &text[bounds[0] as usize..bounds[1] as usize];
-        let len = pretoken.len().min(MAX_KEY_LEN + 1) as u32;
+        let len = (bounds[1] - bounds[0]).min(MAX_KEY_LEN as u32 + 1);
         let mask = _bzhi_u32(0x7FFF, len) as __mmask16;
-        // SAFETY: only bytes of the pretoken are read, at most 15 of them.
-        let bytes = unsafe { _mm_maskz_loadu_epi8(mask, pretoken.as_ptr().cast()) };
+        // SAFETY: starts ascend up to one within the text. Only bytes of the pretoken are read, at
+        // most 15 of them.
+        let bytes = unsafe {
+            let pretoken = text.as_ptr().add(bounds[0] as usize);
+            _mm_maskz_loadu_epi8(mask, pretoken.cast())
+        };
         let low = _mm_cvtsi128_si64(bytes) as u64;
         let high = _mm_extract_epi64::<1>(bytes) as u64 | u64::from(len) << 56;
         *value = [low, high];
@@ -156,6 +163,7 @@ fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
         space,
         apostrophe: is(bytes, b'\''),
         wide: _mm512_movepi8_mask(bytes),
+        lead: _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8(0xC0_u8.cast_signed())),
         watched: watched.map(|wanted| is(bytes, wanted)),
     }
 }

@@ -61,6 +61,7 @@ fn classify(block: &[u8; BLOCK_LEN], watched: [u8; 2]) -> AsciiMasks {
         space: bits(parts, |bytes| is(bytes, b' ')),
         apostrophe: bits(parts, |bytes| is(bytes, b'\'')),
         wide: bits(parts, |bytes| vcgeq_u8(bytes, vdupq_n_u8(0x80))),
+        lead: bits(parts, |bytes| vcgeq_u8(bytes, vdupq_n_u8(0xC0))),
         watched: watched.map(|wanted| bits(parts, |bytes| is(bytes, wanted))),
     }
 }

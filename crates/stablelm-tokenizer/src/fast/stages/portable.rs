@@ -33,6 +33,7 @@ const WHITE: u8 = 4;
 const SPACE: u8 = 8;
 const APOSTROPHE: u8 = 16;
 const WIDE: u8 = 32;
+const LEAD: u8 = 64;
 
 /// What each byte is, a bit each.
 const KINDS: [u8; 256] = {
@@ -45,7 +46,8 @@ const KINDS: [u8; 256] = {
             b'\t'..=b'\r' => WHITE,
             b' ' => WHITE | SPACE,
             b'\'' => APOSTROPHE,
-            0x80.. => WIDE,
+            0x80..0xC0 => WIDE,
+            0xC0.. => WIDE | LEAD,
             _ => 0,
         };
         if byte == u8::MAX {
@@ -69,6 +71,7 @@ impl Lanes for Portable {
             masks.space |= bit(SPACE);
             masks.apostrophe |= bit(APOSTROPHE);
             masks.wide |= bit(WIDE);
+            masks.lead |= bit(LEAD);
             masks.watched[0] |= u64::from(byte == watched[0]) << at;
             masks.watched[1] |= u64::from(byte == watched[1]) << at;
         }
