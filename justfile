@@ -48,6 +48,10 @@ bench-tokenizer tokenizer="fixtures/tokenizer" *options:
     cargo build --release --manifest-path crates/stablelm-tokenizer/peers/Cargo.toml --target-dir {{ target }}/bench-tokenizer/build
     {{ target }}/bench-tokenizer/build/release/bench-tokenizer compare --folder {{ target }}/bench-tokenizer --stablelm {{ target }}/release/stablelm --tokenizer {{ tokenizer }} {{ options }}
 
+# Fuzz the tokenizer (decode_stream, engines, library, load), with nightly and cargo-fuzz
+fuzz name *options:
+    cargo +nightly fuzz run --fuzz-dir crates/stablelm-tokenizer/fuzz {{ name }} -- -dict=crates/stablelm-tokenizer/fuzz/dictionary.txt {{ options }}
+
 # Make the fixtures again (about ten minutes: the last step trains a model)
 fixtures: fixtures-data fixtures-model
 
