@@ -200,7 +200,10 @@ impl Parts {
             let starts = &all[first..];
             let buckets = self.memo.table.buckets();
             self.stages.keys(text, starts, buckets, &mut self.keys);
-            self.found.len = 0;
+            if !self.found.has_room() {
+                I::extend(ids, self.found.as_slice());
+                self.found.len = 0;
+            }
             let mut at = 0;
             loop {
                 let buckets = self.memo.table.buckets();
@@ -221,9 +224,10 @@ impl Parts {
                 }
                 at += 1;
             }
-            I::extend(ids, self.found.as_slice());
             first += self.keys.len;
         }
+        I::extend(ids, self.found.as_slice());
+        self.found.len = 0;
     }
 }
 

@@ -28,7 +28,7 @@ impl Keys {
     }
 }
 
-/// Ids of a batch, written in steps of [`Found::STEP`].
+/// Ids of some batches, written in steps of [`Found::STEP`] at most.
 pub(crate) struct Found {
     pub(crate) ids: Box<[u16; Found::CAPACITY]>,
     pub(crate) len: usize,
@@ -37,13 +37,20 @@ pub(crate) struct Found {
 impl Found {
     /// Ids that one pretoken with a key can have, and that are written at once.
     pub(crate) const STEP: usize = 16;
-    const CAPACITY: usize = (BATCH_LEN + 1) * Self::STEP;
+    /// Ids of a batch, and what is written beyond the last.
+    const BATCH: usize = (BATCH_LEN + 1) * Self::STEP;
+    const CAPACITY: usize = 2 * Self::BATCH;
 
     pub(crate) fn new() -> Self {
         Self {
             ids: Box::new([0; Self::CAPACITY]),
             len: 0,
         }
+    }
+
+    /// Whether there is room for the ids of another batch.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len + Self::BATCH <= Self::CAPACITY
     }
 
     pub(crate) fn as_slice(&self) -> &[u16] {
