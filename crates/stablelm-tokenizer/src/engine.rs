@@ -56,11 +56,39 @@ pub(crate) fn read_escaping(bytes: &[u8]) -> Result<tokenizers::Tokenizer, Engin
     Ok(engine)
 }
 
-/// Refuses what the library would panic on: broken JSON inside the decoder, and a character map in
-/// the normalizer that can't be read.
+/// Refuses what the library would panic on: broken JSON inside the decoder, a character map in the
+/// normalizer that can't be read, and merges that reach over the end of what they merge.
 fn check_json(bytes: &[u8]) -> Result<(), serde_json::Error> {
     let file: Value = serde_json::from_slice(bytes)?;
-    check_normalizer(&file["normalizer"])
+    check_normalizer(&file["normalizer"])?;
+    check_merges(&file["model"])
+}
+
+/// Refuses a merge of two tokens that makes none, or whose right part is shorter than the prefix
+/// that is cut off it.
+fn check_merges(model: &Value) -> Result<(), serde_json::Error> {
+    let prefix = model["continuing_subword_prefix"].as_str().unwrap_or("");
+    let is_known = |token: &str| model["vocab"].get(token).is_some();
+    for merge in model["merges"].as_array().into_iter().flatten() {
+        let parts = match (merge.as_str(), merge.as_array().map(Vec::as_slice)) {
+            (Some(both), _) => both.split_once(' '),
+            (_, Some([left, right])) => left.as_str().zip(right.as_str()),
+            _ => None,
+        };
+        // What is not of two known tokens, the library refuses.
+        let parts = parts.filter(|(left, right)| is_known(left) && is_known(right));
+        let Some((left, right)) = parts else {
+            continue;
+        };
+        let whole = right
+            .get(prefix.len()..)
+            .map(|rest| format!("{left}{rest}"));
+        if !whole.is_some_and(|whole| is_known(&whole)) {
+            let message = format!("expected the merge of `{left}` and `{right}` in the vocabulary");
+            return Err(serde::de::Error::custom(message));
+        }
+    }
+    Ok(())
 }
 
 fn check_normalizer(normalizer: &Value) -> Result<(), serde_json::Error> {

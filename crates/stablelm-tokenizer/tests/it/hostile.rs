@@ -53,6 +53,28 @@ fn a_merge_of_unknown_tokens_is_refused() {
 }
 
 #[test]
+fn a_merge_that_makes_no_token_is_refused() {
+    // Found by fuzzing: the library reads over the end of a buffer.
+    let file = |prefix: Value, merge: Value| {
+        json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+            "model": {
+                "type": "BPE", "continuing_subword_prefix": prefix,
+                "vocab": { "a": 0, "b": 1 }, "merges": [merge],
+            },
+        })
+    };
+    for (prefix, merge) in [
+        (Value::Null, json!("a b")),
+        (Value::Null, json!(["a", "b"])),
+        (json!("##"), json!(["a", "b"])),
+    ] {
+        check_parse_error(file(prefix, merge).to_string().as_bytes());
+    }
+}
+
+#[test]
 fn broken_json_inside_the_decoder_is_refused() {
     let file = metaspace().to_string();
     let start = file.find("\"decoder\":{").unwrap() + "\"decoder\":{".len();
