@@ -38,14 +38,10 @@ static PAIRS: LazyLock<[Pair; 5]> = LazyLock::new(|| {
     };
     let with_plain = |file: &mut Value| {
         let added = file["added_tokens"].as_array_mut().expect("a list");
-        for (id, text, is_normalized) in [
-            (1000, "<b>", false),
-            (1001, "ệ", false),
-            (1002, "'s'", true),
-            (1003, "lamp", true),
-        ] {
+        for (text, is_normalized) in [("<b>", false), ("ệ", false), ("'s'", true), ("lamp", true)]
+        {
             added.push(json!({
-                "id": id, "content": text, "normalized": is_normalized, "special": false,
+                "id": null, "content": text, "normalized": is_normalized, "special": false,
                 "single_word": false, "lstrip": false, "rstrip": false,
             }));
         }
@@ -67,7 +63,7 @@ fn merge_any_two(file: &mut Value) {
         .filter(|&character| is_common(byte_of(character)))
         .collect();
     alphabet.sort_unstable();
-    let (mut merges, mut next_id) = (Vec::new(), 1000);
+    let (mut merges, mut next_id) = (Vec::new(), 258);
     let model = file["model"].as_object_mut().expect("a map");
     let vocab = model["vocab"].as_object_mut().expect("a map");
     vocab.retain(|_, id| id.as_u64() < Some(258));
@@ -79,6 +75,21 @@ fn merge_any_two(file: &mut Value) {
         }
     }
     model["merges"] = json!(merges);
+}
+
+/// Gives added tokens the ids that the library would: those after the vocabulary, or that in it.
+pub fn number_added_tokens(file: &mut Value) {
+    let vocab = file["model"]["vocab"].as_object().cloned();
+    let vocab = vocab.unwrap_or_default();
+    let mut next_id = vocab.len();
+    for token in file["added_tokens"].as_array_mut().into_iter().flatten() {
+        let known = token["content"].as_str().and_then(|text| vocab.get(text));
+        let id = known.cloned().unwrap_or_else(|| json!(next_id));
+        next_id += usize::from(known.is_none());
+        if let Some(token) = token.as_object_mut() {
+            token.insert("id".to_owned(), id);
+        }
+    }
 }
 
 /// Returns the byte that a character of the byte alphabet stands for.
@@ -105,6 +116,7 @@ impl Pair {
     fn new(edit: impl FnOnce(&mut Value)) -> Self {
         let mut file = serde_json::from_slice(FIXTURE).expect("the fixture is JSON");
         edit(&mut file);
+        number_added_tokens(&mut file);
         let is_plain = |token: &Value| token["special"] == false && token["normalized"] == false;
         let added = file["added_tokens"].as_array().expect("a list");
         let has_plain = added.iter().any(is_plain);
