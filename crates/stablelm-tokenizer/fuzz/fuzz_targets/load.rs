@@ -55,7 +55,10 @@ fuzz_target!(|data: &[u8]| {
     if ours.engine() != "stablelm" {
         return;
     }
-    let mut library = library(&file);
+    // Ours does not look at parts that have no influence on ids, such as padding.
+    let Ok(mut library) = library(&file) else {
+        return;
+    };
     // Ours leaves dropout out; the library's ids are random with it.
     if matches!(library.get_model(), ModelWrapper::BPE(model) if model.dropout.is_some()) {
         return;

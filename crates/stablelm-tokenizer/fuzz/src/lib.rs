@@ -126,7 +126,7 @@ impl Pair {
         Self {
             has_nfc: !file["normalizer"].is_null(),
             has_plain,
-            library: Mutex::new(library(&bytes)),
+            library: Mutex::new(library(&bytes).expect("the library reads it, too")),
             ours,
         }
     }
@@ -150,13 +150,12 @@ impl Pair {
 }
 
 /// Reads what the library makes of a `tokenizer.json`, less what cuts ids off or adds some.
-pub fn library(bytes: &[u8]) -> tokenizers::Tokenizer {
-    let mut library = tokenizers::Tokenizer::from_bytes(bytes).expect("ours has read it");
+pub fn library(bytes: &[u8]) -> Result<tokenizers::Tokenizer, tokenizers::Error> {
+    let mut library = tokenizers::Tokenizer::from_bytes(bytes)?;
     library
-        .with_truncation(None::<TruncationParams>)
-        .expect("nothing to set")
+        .with_truncation(None::<TruncationParams>)?
         .with_padding(None::<PaddingParams>);
-    library
+    Ok(library)
 }
 
 /// Returns the ids that a tokenizer of the library gives.
