@@ -13,7 +13,7 @@ mod neon;
 mod portable;
 mod scalar;
 
-use super::bpe::{MAX_MERGE_LEN, Pairs, Symbol};
+use super::bpe::{self, MAX_MERGE_LEN, Pairs, Symbol};
 use super::cache::Bucket;
 use super::split::{Splitter, Starts};
 use super::unicode::Kinds;
@@ -62,19 +62,26 @@ impl Instructions {
     }
 }
 
-/// The stages that are worth vector instructions. Each call does the work of a batch.
+/// The stages that are worth vector instructions. Each call does the work of a batch; what is given
+/// here is plain Rust.
 pub(crate) trait Stages: Sync {
     /// Appends the next starts of pretokens, as [`Splitter::split`] says.
     fn split(&self, splitter: &mut Splitter, text: &[u8], kinds: &Kinds, starts: &mut Starts);
 
     /// Makes the keys of pretokens and fetches where they may be remembered.
-    fn keys(&self, text: &[u8], starts: &[u32], buckets: &[Bucket], keys: &mut Keys);
+    fn keys(&self, text: &[u8], starts: &[u32], buckets: &[Bucket], keys: &mut Keys) {
+        lookup::keys(text, starts, buckets, keys, |_| {});
+    }
 
     /// Writes the ids of remembered pretokens, up to the first that is not.
-    fn find(&self, keys: &Keys, from: usize, buckets: &[Bucket], found: &mut Found) -> usize;
+    fn find(&self, keys: &Keys, from: usize, buckets: &[Bucket], found: &mut Found) -> usize {
+        lookup::find(keys, from, buckets, found)
+    }
 
-    /// Merges the bytes of a pretoken, as [`merge`](super::bpe::merge) says.
-    fn merge(&self, bytes: &[u8], pairs: &Pairs, symbols: &mut [Symbol; MAX_MERGE_LEN]) -> usize;
+    /// Merges the bytes of a pretoken, as [`merge`](bpe::merge) says.
+    fn merge(&self, bytes: &[u8], pairs: &Pairs, symbols: &mut [Symbol; MAX_MERGE_LEN]) -> usize {
+        bpe::merge(bytes, pairs, symbols)
+    }
 }
 
 /// The stages that every processor has.

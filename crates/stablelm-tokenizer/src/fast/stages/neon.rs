@@ -5,10 +5,7 @@ use std::arch::aarch64::{
     vorrq_u8, vpaddq_u8, vreinterpretq_u64_u8, vsubq_u8,
 };
 
-use super::lookup;
-use super::{Found, Keys, Stages};
-use crate::fast::bpe::{self, MAX_MERGE_LEN, Pairs, Symbol};
-use crate::fast::cache::Bucket;
+use super::Stages;
 use crate::fast::split::{AsciiMasks, BLOCK_LEN, Lanes, Splitter, Starts};
 use crate::fast::unicode::Kinds;
 
@@ -17,18 +14,6 @@ pub(super) struct Neon;
 impl Stages for Neon {
     fn split(&self, splitter: &mut Splitter, text: &[u8], kinds: &Kinds, starts: &mut Starts) {
         splitter.split::<Self>(text, kinds, starts);
-    }
-
-    fn keys(&self, text: &[u8], starts: &[u32], buckets: &[Bucket], keys: &mut Keys) {
-        lookup::keys(text, starts, buckets, keys, |_| {});
-    }
-
-    fn find(&self, keys: &Keys, from: usize, buckets: &[Bucket], found: &mut Found) -> usize {
-        lookup::find(keys, from, buckets, found)
-    }
-
-    fn merge(&self, bytes: &[u8], pairs: &Pairs, symbols: &mut [Symbol; MAX_MERGE_LEN]) -> usize {
-        bpe::merge(bytes, pairs, symbols)
     }
 }
 

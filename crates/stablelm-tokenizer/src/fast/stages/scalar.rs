@@ -4,10 +4,7 @@
 //! 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //! ```
 
-use super::lookup;
-use super::{Found, Keys, Stages};
-use crate::fast::bpe::{self, MAX_MERGE_LEN, Pairs, Symbol};
-use crate::fast::cache::Bucket;
+use super::Stages;
 use crate::fast::split::{Splitter, Starts};
 use crate::fast::unicode::{Class, Kinds};
 
@@ -23,18 +20,6 @@ impl Stages for Scalar {
                 run => run,
             }
         });
-    }
-
-    fn keys(&self, text: &[u8], starts: &[u32], buckets: &[Bucket], keys: &mut Keys) {
-        lookup::keys(text, starts, buckets, keys, |_| {});
-    }
-
-    fn find(&self, keys: &Keys, from: usize, buckets: &[Bucket], found: &mut Found) -> usize {
-        lookup::find(keys, from, buckets, found)
-    }
-
-    fn merge(&self, bytes: &[u8], pairs: &Pairs, symbols: &mut [Symbol; MAX_MERGE_LEN]) -> usize {
-        bpe::merge(bytes, pairs, symbols)
     }
 }
 
