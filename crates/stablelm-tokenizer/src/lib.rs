@@ -1,8 +1,9 @@
 //! Text to token ids and back, through one `tokenizer.json`.
 //!
-//! Ids are those of Hugging Face tokenizers 0.23, whose types stay inside this crate. What is ours
-//! is the care around them: literal special tokens in a text are treated as the caller says and
-//! counted, nothing is added, cut off or padded, and streamed text never shows half a character.
+//! Ids are those of Hugging Face tokenizers 0.23, whose types stay inside this crate. The family of
+//! GPT-2 and GPT-NeoX is encoded by an engine of our own ([`Encoder`], [`Instructions`]), all others
+//! by the library. Literal special tokens in a text are treated as the caller says and counted,
+//! nothing is added, cut off or padded, and streamed text never shows half a character.
 //!
 //! ```
 //! use stablelm_tokenizer::{SpecialTokensInOutput, SpecialTokensInText, Tokenizer};
