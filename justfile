@@ -67,3 +67,4 @@ fixtures-model:
 fixtures-data:
     cargo run --release -p stablelm-tokenizer --example train_fixture_tokenizer -- fixtures/tokenizer/tokenizer.json
     cargo run --release -p stablelm-data --example make_fixture_data -- fixtures/data
+    cargo run --release -p stablelm-data --example make_source_fixtures

@@ -2,13 +2,14 @@
 //!
 //! A command writes into a folder beside the final one. When all is done it is synced and renamed; when anything goes
 //! wrong, or the process is killed, the final name is untouched. A folder left behind by a killed process is found and
-//! removed by the next run; one that another process is writing is left alone (it holds a lock).
+//! removed by the next run, unless the command can go on with it; one that another process is writing is left alone (it
+//! holds a lock).
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use crate::error::CommandError;
 
@@ -19,11 +20,66 @@ pub(crate) struct StagedDir {
     target: PathBuf,
     overwrite: bool,
     done: bool,
+    /// Says of a folder that was not completed whether it stays, to be gone on with.
+    stays: fn(&Path) -> bool,
     /// Held until the folder is renamed or removed.
     _lock: File,
 }
 
+/// What to do about an output, or the beginning of one, that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Leave it alone.
+    Refuse,
+    /// Begin anew.
+    Overwrite,
+    /// Go on with what was begun.
+    Resume,
+}
+
+impl Existing {
+    /// What the two flags say; the command line allows one of them.
+    pub(crate) fn from_flags(overwrite: bool, resume: bool) -> Self {
+        match (overwrite, resume) {
+            (true, _) => Self::Overwrite,
+            (false, true) => Self::Resume,
+            (false, false) => Self::Refuse,
+        }
+    }
+}
+
 impl StagedDir {
+    /// Begins to write the folder `target`, or goes on where a run was broken off.
+    ///
+    /// `is_resumable` says of a folder whether a run can go on in it; then the folder outlives a
+    /// failure.
+    pub(crate) fn resumable(
+        target: &Path,
+        existing: Existing,
+        is_resumable: fn(&Path) -> bool,
+    ) -> Result<Self, CommandError> {
+        let overwrite = existing == Existing::Overwrite;
+        refuse_existing(target, overwrite)?;
+        let (staging, lock) = lock_staging(target)?;
+        match existing {
+            Existing::Refuse if is_resumable(&staging) => {
+                let what = format!("an unfinished run of `{}` is there", target.display());
+                return Err(CommandError::input(anyhow!(what))
+                    .hint("go on with it by --resume, or begin anew by --overwrite"));
+            }
+            Existing::Resume if is_resumable(&staging) => {}
+            _ => clear(&staging).map_err(|error| begin_error(target, error))?,
+        }
+        Ok(Self {
+            staging,
+            target: target.to_owned(),
+            overwrite,
+            done: false,
+            stays: is_resumable,
+            _lock: lock,
+        })
+    }
+
     /// Begins to write the folder `target`.
     pub(crate) fn create(target: &Path, overwrite: bool) -> Result<Self, CommandError> {
         refuse_existing(target, overwrite)?;
@@ -33,6 +89,7 @@ impl StagedDir {
             target: target.to_owned(),
             overwrite,
             done: false,
+            stays: |_| false,
             _lock: lock,
         })
     }
@@ -69,7 +126,7 @@ impl StagedDir {
 
 impl Drop for StagedDir {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.done && !(self.stays)(&self.staging) {
             // Cleaning up is all that is left; the error that brought us here is the one to report.
             drop(fs::remove_dir_all(&self.staging));
         }
@@ -108,6 +165,7 @@ impl StagedPrefix {
             target: prefix.to_owned(),
             overwrite,
             done: false,
+            stays: |_| false,
             _lock: lock,
         };
         Ok(Self {
@@ -182,18 +240,33 @@ pub(crate) fn refuse_existing(target: &Path, overwrite: bool) -> Result<(), Comm
 
 /// Opens the folder beside `target`, locked and empty.
 fn open_staging(target: &Path) -> Result<(PathBuf, File), CommandError> {
+    let (staging, lock) = lock_staging(target)?;
+    clear(&staging).map_err(|error| begin_error(target, error))?;
+    Ok((staging, lock))
+}
+
+/// Opens the folder beside `target`, locked, with whatever is in it.
+fn lock_staging(target: &Path) -> Result<(PathBuf, File), CommandError> {
     let staging = sibling(target, "partial");
     let open = || -> anyhow::Result<File> {
         fs::create_dir_all(parent_of(target))?;
-        let lock = lock_folder(&staging)?
-            .ok_or_else(|| anyhow!("another process is writing `{}`", target.display()))?;
-        for entry in fs::read_dir(&staging)? {
-            remove(&entry?.path())?;
-        }
-        Ok(lock)
+        lock_folder(&staging)?
+            .ok_or_else(|| anyhow!("another process is writing `{}`", target.display()))
     };
-    let lock = open().with_context(|| format!("failed to begin output `{}`", target.display()));
-    Ok((staging.clone(), lock.map_err(CommandError::input)?))
+    let lock = open().map_err(|error| begin_error(target, error))?;
+    Ok((staging, lock))
+}
+
+fn begin_error(target: &Path, error: impl Into<anyhow::Error>) -> CommandError {
+    let what = format!("failed to begin output `{}`", target.display());
+    CommandError::input(error.into().context(what))
+}
+
+fn clear(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        remove(&entry?.path())?;
+    }
+    Ok(())
 }
 
 /// Makes a folder and locks it; `None` when another process holds the lock.

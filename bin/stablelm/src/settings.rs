@@ -10,9 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 
+use stablelm_data::RemoteOptions;
+
 use crate::args::{Global, Threads, When};
 use crate::error::CommandError;
-use crate::ui::UiSettings;
+use crate::ui::{ProgressForm, UiSettings};
 
 /// Number of threads where `--threads` is not given.
 const STABLELM_THREADS: &str = "STABLELM_THREADS";
@@ -22,6 +24,14 @@ const STABLELM_MEMORY_LIMIT: &str = "STABLELM_MEMORY_LIMIT";
 const RUST_LOG: &str = "RUST_LOG";
 /// Any value but the empty one turns color off (no-color.org).
 const NO_COLOR: &str = "NO_COLOR";
+/// Where the Hugging Face API is, when not at `https://huggingface.co`.
+const HF_ENDPOINT: &str = "HF_ENDPOINT";
+/// The token for that hub.
+const HF_TOKEN: &str = "HF_TOKEN";
+/// Anything but 0: no network.
+const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
+/// What the variables of object stores begin with.
+const STORE_PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 /// Seconds since 1970 that documents bear instead of the present (reproducible-builds.org).
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
@@ -70,10 +80,13 @@ pub(crate) fn ui(global: Global) -> UiSettings {
         quiet: global.quiet,
         verbose: global.verbose,
         color: decide(global.color, terminal && !no_color),
-        progress: decide(
-            global.progress,
-            terminal && global.verbose == 0 && global.quiet == 0,
-        ),
+        progress: if !decide(global.progress, global.quiet == 0) {
+            ProgressForm::Off
+        } else if terminal && global.verbose == 0 {
+            ProgressForm::Bar
+        } else {
+            ProgressForm::Lines
+        },
         log: variable(RUST_LOG).and_then(|value| value.into_string().ok()),
     }
 }
@@ -97,6 +110,23 @@ pub(crate) fn memory_limit(flag: Option<ByteSize>) -> Result<u64, CommandError> 
             .unwrap_or(DEFAULT_MEMORY_LIMIT),
     };
     Ok(size.as_u64())
+}
+
+/// Returns how remote sources are reached: the hub's variables, and those of object stores as they are.
+pub(crate) fn remote() -> RemoteOptions {
+    let text = |name| variable(name).and_then(|value| value.into_string().ok());
+    let store = std::env::vars_os().filter_map(|(name, value)| {
+        let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+        let known = STORE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        known.then_some((name, value))
+    });
+    RemoteOptions {
+        hf_endpoint: text(HF_ENDPOINT),
+        hf_token: text(HF_TOKEN),
+        offline: text(HF_HUB_OFFLINE).is_some_and(|value| value != "0"),
+        store_options: store.collect(),
+        ..RemoteOptions::default()
+    }
 }
 
 /// Returns the moment that documents are asked to bear, if any.

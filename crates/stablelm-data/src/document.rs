@@ -12,7 +12,26 @@ pub(crate) struct Document {
     pub(crate) id: Option<String>,
     /// The part of its source that it is filed under (`pile_set_name` for The Pile).
     pub(crate) subset: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) title: Option<String>,
+    /// The path that the document has in its repository.
+    pub(crate) file: Option<String>,
+    /// The language that its source says it is in, of people or of programs.
+    pub(crate) language: Option<String>,
+    /// The license that its row states, as it stands there.
+    pub(crate) license: Option<String>,
+    /// Which books a RedPajama `book` row belongs to, by its keys.
+    pub(crate) book: Option<BookShape>,
     pub(crate) text: String,
+}
+
+/// What the keys of a RedPajama `book` row say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BookShape {
+    /// `short_book_title`, `publication_date` and `url`.
+    Pg19,
+    /// Nothing but `title`.
+    Books3,
 }
 
 /// Why a row is not a document. The text goes into the quarantine table, the name is counted.
@@ -61,6 +80,18 @@ pub enum RowError {
         /// Longest line that is read.
         limit: u64,
     },
+    /// A row of books whose keys are neither those of PG-19 nor those of Books3.
+    #[error("a book row of unknown shape, with the keys {}", keys.join(", "))]
+    UnknownBookRow {
+        /// The keys of its `meta`.
+        keys: Vec<String>,
+    },
+    /// The row's `meta` can't be read, so that nobody can tell what the row is.
+    #[error("`meta` can't be read: {message}")]
+    BadMeta {
+        /// What is wrong with it.
+        message: String,
+    },
     /// The compressed stream broke off or is damaged: nothing after this row can be read.
     #[error("the compressed stream is damaged after {byte} decompressed bytes: {message}")]
     DamagedStream {
@@ -81,6 +112,8 @@ impl RowError {
             Self::WrongType { .. } => "wrong_type",
             Self::InvalidUtf8 { .. } => "invalid_utf8",
             Self::TooLong { .. } => "too_long",
+            Self::UnknownBookRow { .. } => "unknown_book_row",
+            Self::BadMeta { .. } => "bad_meta",
             Self::DamagedStream { .. } => "damaged_stream",
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256_file;
 use crate::prepare::{InputFile, Prepared, SourceSummary, TokenizerSummary};
@@ -39,6 +39,23 @@ struct Manifest<'p> {
     inputs: &'p [InputFile],
     outputs: Vec<OutputFile>,
     sources: &'p [SourceSummary],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    removed: &'p [Removal],
+}
+
+/// One time that documents were taken out of a prepared folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The run that the folder was before.
+    pub parent_run_hash: String,
+    /// SHA-256 of the file of requests, in hex.
+    pub ids_sha256: String,
+    /// Different requests in it.
+    pub requested: u64,
+    /// Documents that were taken out.
+    pub documents: u64,
+    /// Their tokens.
+    pub tokens: u64,
 }
 
 /// A file of a prepared folder.
@@ -82,6 +99,7 @@ pub fn write_manifest(output: &Path, prepared: &Prepared) -> Result<(), Manifest
         inputs: &prepared.inputs,
         outputs,
         sources: &prepared.sources,
+        removed: &prepared.removed,
     };
     let json = serde_json::to_string_pretty(&manifest).expect("a manifest has only string keys");
     Ok(write_file(

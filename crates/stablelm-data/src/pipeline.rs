@@ -1,7 +1,7 @@
 //! The one place that knows threads.
 //!
 //! Work is spread over a pool, and results come back in the order of their inputs: documents one by
-//! one, with the next batch read meanwhile, or whole chunks of a stream. So the outcome is the same
+//! one, or whole chunks of a stream. So the outcome is the same
 //! for any number of threads.
 
 use std::collections::BTreeMap;
@@ -45,27 +45,6 @@ impl Workers {
     {
         self.pool
             .install(|| items.into_par_iter().map(map).collect())
-    }
-
-    /// Consumes every batch in order, producing the next one meanwhile.
-    pub(crate) fn read_ahead<B, E>(
-        &self,
-        mut produce: impl FnMut() -> Result<Option<B>, E> + Send,
-        mut consume: impl FnMut(B) -> Result<(), E> + Send,
-    ) -> Result<(), E>
-    where
-        B: Send,
-        E: Send,
-    {
-        self.pool.install(|| {
-            let mut current = produce()?;
-            while let Some(batch) = current {
-                let (next, done) = rayon::join(&mut produce, || consume(batch));
-                done?;
-                current = next?;
-            }
-            Ok(())
-        })
     }
 
     /// Works on the chunks of a stream on all threads and consumes the results in order.
@@ -317,43 +296,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn batches_and_items_keep_their_order() {
-        for threads in [1, 4] {
-            let workers = Workers::new(NonZeroUsize::new(threads).unwrap()).unwrap();
-            let mut left = 0..100_u64;
-            let mut found = Vec::new();
-            workers
-                .read_ahead(
-                    || Ok::<_, ()>(left.next().map(|first| vec![first; 10])),
-                    |batch| {
-                        found.extend(workers.map(batch, |item| item * 2));
-                        Ok(())
-                    },
-                )
-                .unwrap();
-            let expected: Vec<_> = (0..100_u64).flat_map(|first| [first * 2; 10]).collect();
-            assert_eq!(found, expected);
-        }
-    }
-
-    #[test]
-    fn the_first_failure_ends_the_run() {
-        let workers = Workers::new(NonZeroUsize::MIN).unwrap();
-        let mut left = 0..10;
-        let result = workers.read_ahead(
-            || {
-                if left.start == 5 {
-                    Err("read")
-                } else {
-                    Ok(left.next())
-                }
-            },
-            |batch| if batch == 3 { Err("consume") } else { Ok(()) },
-        );
-        assert_eq!(result, Err("consume"));
-    }
 
     /// Doubles numbers below `count`, slowly where `slow` says so; returns what was consumed.
     fn doubled(

@@ -63,8 +63,55 @@ pub struct SourceReport {
     pub splits: BTreeMap<Split, SplitReport>,
     /// Documents and tokens a subset.
     pub subsets: BTreeMap<String, SubsetReport>,
+    /// Documents and tokens in the token files a license, as an SPDX expression.
+    pub licenses: BTreeMap<String, SplitReport>,
+    /// Kept documents by their number of tokens.
+    pub tokens_histogram: Histogram,
+    /// Kept documents by their number of characters.
+    pub characters_histogram: Histogram,
     /// The stages, in order. What goes out of one goes into the next.
     pub stages: Vec<StageReport>,
+    /// A few dropped documents, the first of each stage and reason.
+    pub dropped: Vec<DroppedSample>,
+}
+
+/// How many values lie in each power of two: the bucket `i` counts those from `2^i` to `2^(i+1)-1`,
+/// and the first also counts 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Histogram {
+    /// Counts, without empty buckets at the end.
+    pub buckets: Vec<u64>,
+}
+
+impl Histogram {
+    /// Counts one value.
+    pub(crate) fn count(&mut self, value: u64) {
+        let bucket = value.checked_ilog2().unwrap_or(0) as usize;
+        if self.buckets.len() <= bucket {
+            self.buckets.resize(bucket + 1, 0);
+        }
+        self.buckets[bucket] += 1;
+    }
+}
+
+/// A dropped document, to look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DroppedSample {
+    /// The stage that dropped it.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+    /// What was measured, where something was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub value: Option<f64>,
+    /// The limit that it broke.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub threshold: Option<f64>,
+    /// Its id, or `path:row`.
+    pub id: String,
+    /// The start of its text; empty for Books3.
+    pub excerpt: String,
 }
 
 /// What lies in one split of a source.
@@ -109,6 +156,8 @@ pub struct StageReport {
 /// The proof that Books3 is out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books3Report {
+    /// Documents that the rules looked at.
+    pub documents_checked: u64,
     /// Documents that were excluded.
     pub documents_excluded: u64,
     /// The same a rule.
@@ -117,13 +166,19 @@ pub struct Books3Report {
     pub remaining: u64,
     /// Rows of which nobody can tell, kept out and in quarantine.
     pub quarantined: u64,
+    /// Titles in the list of the rule `title`.
+    pub titles: u64,
+    /// Works in the list of the rule `fingerprint`.
+    pub fingerprints: u64,
+    /// SHA-256 of both lists, in hex, so that a later check can tell whether it used the same.
+    pub lists_sha256: String,
 }
 
 /// What training will see of each source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mixture {
-    /// Tokens of a training run that the epochs below are for: with weights, as many as the train
-    /// splits hold; with epochs, as many as they ask for.
+    /// Tokens of a training run that the epochs below are for: the recipe's `training_tokens`, or
+    /// with weights as many as the train splits hold, with epochs as many as they ask for.
     pub training_tokens: u64,
     /// One part a source with a train split.
     pub sources: Vec<MixtureSource>,
@@ -142,6 +197,18 @@ pub struct MixtureSource {
     pub train_tokens: u64,
     /// How often each of them is seen.
     pub epochs: f64,
+    /// Tokens of the run that come from it, repeats too.
+    #[serde(default)]
+    pub tokens_seen: u64,
+    /// Samples of 4,096 tokens that GPT-NeoX lays out for it: its share and 0.5 % to spare.
+    #[serde(default)]
+    pub neox_samples: u64,
+    /// How often GPT-NeoX repeats its documents to lay them out.
+    #[serde(default)]
+    pub neox_epochs: u64,
+    /// Says so where it is seen more often than is of use.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub warning: Option<String>,
 }
 
 impl Report {

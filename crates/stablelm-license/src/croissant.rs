@@ -9,6 +9,8 @@ use crate::spdx::{self, NOASSERTION};
 use crate::text::one_line;
 
 const CONTEXT: &str = include_str!("../data/croissant-context-1.1.json");
+const CONFORMS_TO: &str = "http://mlcommons.org/croissant/1.1";
+const RAI_CONFORMS_TO: &str = "http://mlcommons.org/croissant/RAI/1.0";
 const UNKNOWN_LICENSE: &str =
     "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense";
 
@@ -27,6 +29,13 @@ pub struct CroissantDataset {
     pub creator: String,
     /// Its files.
     pub files: Vec<CroissantFile>,
+    /// Its tables.
+    pub record_sets: Vec<CroissantRecordSet>,
+    /// What it says of itself for responsible use; with any statement the document also conforms to
+    /// the RAI extension.
+    pub rai: Vec<(RaiTerm, Vec<String>)>,
+    /// What made it, where that is known.
+    pub generated_by: Option<String>,
 }
 
 /// A file of a prepared data set.
@@ -44,15 +53,93 @@ pub struct CroissantFile {
     pub content_url: String,
 }
 
+/// A table of a prepared data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CroissantRecordSet {
+    /// Its name, also its identifier; unlike that of every file and every other table.
+    pub name: String,
+    /// What its rows are.
+    pub description: String,
+    /// The name of the file that holds it.
+    pub file: String,
+    /// The columns whose values name a row.
+    pub key: Vec<&'static str>,
+    /// Its columns.
+    pub fields: Vec<CroissantField>,
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CroissantField {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What it holds.
+    pub description: &'static str,
+    /// Of what type its values are.
+    pub data_type: CroissantType,
+}
+
+/// The type of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CroissantType {
+    /// Characters.
+    Text,
+    /// A whole number.
+    Integer,
+}
+
+/// A term of the RAI extension 1.0, under the names of its vocabulary, not of its prose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RaiTerm {
+    /// How the data came together.
+    DataCollection,
+    /// What is missing.
+    DataCollectionMissingData,
+    /// What it was made from.
+    DataCollectionRawData,
+    /// What was done to it.
+    DataPreprocessingProtocol,
+    /// What it is known to be one-sided in.
+    DataBiases,
+    /// What it is for.
+    DataUseCases,
+    /// What it is not good for.
+    DataLimitations,
+    /// What it may do to people.
+    DataSocialImpact,
+    /// What it holds about people.
+    PersonalSensitiveInformation,
+    /// How it is kept up.
+    DataReleaseMaintenancePlan,
+}
+
+impl RaiTerm {
+    /// Returns the key of the document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DataCollection => "rai:dataCollection",
+            Self::DataCollectionMissingData => "rai:dataCollectionMissingData",
+            Self::DataCollectionRawData => "rai:dataCollectionRawData",
+            Self::DataPreprocessingProtocol => "rai:dataPreprocessingProtocol",
+            Self::DataBiases => "rai:dataBiases",
+            Self::DataUseCases => "rai:dataUseCases",
+            Self::DataLimitations => "rai:dataLimitations",
+            Self::DataSocialImpact => "rai:dataSocialImpact",
+            Self::PersonalSensitiveInformation => "rai:personalSensitiveInformation",
+            Self::DataReleaseMaintenancePlan => "rai:dataReleaseMaintenancePlan",
+        }
+    }
+}
+
 /// Returns the JSON-LD document of a prepared data set.
 pub fn croissant(ledger: &Ledger, dataset: &CroissantDataset) -> Value {
     let context: Value =
         serde_json::from_str(CONTEXT).expect("a test reads the context built into the crate");
     let files: Vec<Value> = dataset.files.iter().map(file_object).collect();
-    json!({
+    let mut document = json!({
         "@context": context,
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "conformsTo": if dataset.rai.is_empty() { json!(CONFORMS_TO) } else { json!([CONFORMS_TO, RAI_CONFORMS_TO]) },
         "name": dataset.name,
         "description": dataset.description,
         "license": license_addresses(ledger),
@@ -69,7 +156,68 @@ pub fn croissant(ledger: &Ledger, dataset: &CroissantDataset) -> Value {
             "url": "ATTRIBUTION.md"
         },
         "distribution": files,
-    })
+    });
+    let mut add = |key: &str, value: Value| document[key] = value;
+    if !dataset.record_sets.is_empty() {
+        add(
+            "recordSet",
+            dataset.record_sets.iter().map(record_set).collect(),
+        );
+    }
+    for (term, statements) in &dataset.rai {
+        add(term.as_str(), json!(statements));
+    }
+    let origins: Vec<Value> = origins(ledger).map(|url| json!({ "@id": url })).collect();
+    if !origins.is_empty() {
+        add("prov:wasDerivedFrom", json!(origins));
+    }
+    if let Some(tool) = &dataset.generated_by {
+        add(
+            "prov:wasGeneratedBy",
+            json!({ "@type": "prov:Activity", "prov:label": tool }),
+        );
+    }
+    document
+}
+
+/// Returns the addresses of the data sets that were used.
+fn origins(ledger: &Ledger) -> impl Iterator<Item = &str> {
+    let addresses = ledger.datasets().map(|dataset| dataset.url.as_str());
+    addresses.filter(|url| !url.is_empty())
+}
+
+fn record_set(set: &CroissantRecordSet) -> Value {
+    let id = |field: &str| format!("{}/{field}", set.name);
+    let fields = set.fields.iter().map(|field| {
+        json!({
+            "@type": "cr:Field",
+            "@id": id(field.name),
+            "name": field.name,
+            "description": field.description,
+            "dataType": match field.data_type {
+                CroissantType::Text => "sc:Text",
+                CroissantType::Integer => "sc:Integer",
+            },
+            "source": {
+                "fileObject": { "@id": set.file },
+                "extract": { "column": field.name }
+            }
+        })
+    });
+    let fields: Vec<Value> = fields.collect();
+    let keys = set.key.iter().map(|field| json!({ "@id": id(field) }));
+    let keys: Vec<Value> = keys.collect();
+    let mut record_set = json!({
+        "@type": "cr:RecordSet",
+        "@id": set.name,
+        "name": set.name,
+        "description": set.description,
+        "field": fields,
+    });
+    if !keys.is_empty() {
+        record_set["key"] = json!(keys);
+    }
+    record_set
 }
 
 fn file_object(file: &CroissantFile) -> Value {

@@ -47,7 +47,10 @@ pub use component::{
     Author, Citation, Claim, ClaimKind, ClaimStatus, Component, ComponentKind, Gate, Relation,
     RelationKind, SourceMatch, Takedown,
 };
-pub use croissant::{CroissantDataset, CroissantFile, croissant};
+pub use croissant::{
+    CroissantDataset, CroissantField, CroissantFile, CroissantRecordSet, CroissantType, RaiTerm,
+    croissant,
+};
 pub use ledger::{Edge, Exclusion, LEDGER_VERSION, Ledger, LedgerError, SourceUse};
 pub use notice::{DISCLAIMER, notice};
 pub use registry::Registry;

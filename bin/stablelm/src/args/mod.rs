@@ -10,7 +10,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use checkpoint::{Compare, Convert, ConvertDtype, ConvertFrom, ConvertTo, Inspect};
-pub(crate) use data::{Data, DataCommand, DataInspect, Prepare, SpecialTokens, Tokenize};
+pub(crate) use data::{
+    Data, DataCommand, DataInspect, Explain, Fingerprint, Prepare, Remove, SpecialTokens, Tokenize,
+    Verify,
+};
 pub(crate) use license::{CiteFormat, License, LicenseCommand, LicenseDocument};
 pub(crate) use run::{Run, RunDtype};
 

@@ -100,6 +100,13 @@ fn prepared_text(prepared: &PreparedInspection) -> String {
     if let Some(run_hash) = &prepared.run_hash {
         text.push_str(&format!("run {run_hash}\n"));
     }
+    for removal in &prepared.removed {
+        let (documents, tokens) = (removal.documents, removal.tokens);
+        let parent = &removal.parent_run_hash;
+        text.push_str(&format!(
+            "{documents} documents, {tokens} tokens removed from run {parent}\n"
+        ));
+    }
     text.push('\n');
     text.push_str(&tokens_table(&prepared.tokens.iter().collect::<Vec<_>>()));
     text.push_str(&document_text(prepared.document.as_ref()));

@@ -9,17 +9,15 @@ use stablelm_data::{
     PlanOptions, PrepareError, PrepareOptions, PreparePlan, Prepared, ReadError, Recipe,
     RecipeError, Report, SourceKind,
 };
-use stablelm_license::{
-    CroissantDataset, CroissantFile, Exclusion, Ledger, Registry, SourceUse, attribution_markdown,
-    croissant,
-};
+use stablelm_license::{Exclusion, Ledger, Registry, SourceUse, attribution_markdown, croissant};
 use stablelm_tokenizer::Tokenizer;
 
 use crate::args::Prepare;
+use crate::commands::data_croissant;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
 use crate::model_input;
-use crate::output::{self, StagedDir};
+use crate::output::{self, Existing, StagedDir};
 use crate::papers;
 use crate::settings;
 use crate::ui::{Align, Table, Ui};
@@ -29,6 +27,9 @@ const DEFAULT_SAMPLE: u64 = 1000;
 
 pub(crate) fn run(args: &Prepare, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let recipe = read_recipe(&args.recipe)?;
+    if args.resume && is_complete(&args.output) {
+        return already_done(args, ui);
+    }
     if !args.dry_run {
         output::refuse_existing(&args.output, args.overwrite)?;
     }
@@ -45,15 +46,40 @@ pub(crate) fn run(args: &Prepare, ui: &Ui) -> Result<ExitStatus, CommandError> {
     }
 }
 
-fn read_recipe(path: &Path) -> Result<Recipe, CommandError> {
+fn is_complete(output: &Path) -> bool {
+    output.join("manifest.json").is_file()
+}
+
+/// A script may always say `--resume`: there is nothing left to do.
+fn already_done(args: &Prepare, ui: &Ui) -> Result<ExitStatus, CommandError> {
+    let path = args.output.join("report.json");
+    let read = || -> anyhow::Result<Report> { Ok(serde_json::from_slice(&fs::read(&path)?)?) };
+    let report = read().map_err(|error| {
+        CommandError::input(error.context(format!("failed to read `{}`", path.display())))
+    })?;
+    if args.json.json {
+        ui.json(&report)?;
+    } else {
+        ui.answer(&report_text(&report))?;
+    }
+    ui.status("Prepared", &format!("{} already", args.output.display()));
+    Ok(ExitStatus::Success)
+}
+
+/// Reads a recipe and the lists that it names.
+pub(super) fn read_recipe(path: &Path) -> Result<Recipe, CommandError> {
     let text = fs::read_to_string(path).map_err(|error| {
         let what = format!("failed to read recipe `{}`", path.display());
         CommandError::input(anyhow::Error::new(error).context(what))
     })?;
-    stablelm_data::parse_recipe(&text, path).map_err(|error| match error {
+    let recipe = stablelm_data::parse_recipe(&text, path).map_err(|error| match error {
         RecipeError::Books3Refused { .. } => refuse_books3(error),
         other => CommandError::input(other),
-    })
+    });
+    let mut recipe = recipe?;
+    stablelm_data::load_lists(&mut recipe)
+        .map_err(|error| CommandError::input(error).hint("lists are relative to the recipe"))?;
+    Ok(recipe)
 }
 
 fn refuse_books3(error: impl Into<anyhow::Error>) -> CommandError {
@@ -66,6 +92,8 @@ fn prepare_error(error: PrepareError) -> CommandError {
         PrepareError::Read(ReadError::MissingColumn { .. }) => {
             CommandError::input(error).hint("name the column in the recipe, as `text = \"...\"`")
         }
+        PrepareError::OtherRun { .. } => CommandError::input(error)
+            .hint("begin anew by --overwrite, or give the recipe and files of that run"),
         PrepareError::NoFiles { .. } => {
             CommandError::input(error).hint("patterns are relative to the recipe's folder")
         }
@@ -93,6 +121,7 @@ fn dry_run(
         tokenizer,
         sample,
         threads: settings::threads(args.threads)?,
+        remote: &settings::remote(),
         license_of: &|kind, subset| license_of(&registry, kind, subset),
     };
     let plan = stablelm_data::plan(&options).map_err(prepare_error)?;
@@ -144,7 +173,8 @@ fn prepare(
     ui: &Ui,
 ) -> Result<ExitStatus, CommandError> {
     let registry = Registry::builtin();
-    let staged = StagedDir::create(&args.output, args.overwrite)?;
+    let existing = Existing::from_flags(args.overwrite, args.resume);
+    let staged = StagedDir::resumable(&args.output, existing, stablelm_data::is_resumable)?;
     let options = PrepareOptions {
         recipe,
         recipe_path: &args.recipe,
@@ -152,12 +182,21 @@ fn prepare(
         output: staged.path(),
         threads: settings::threads(args.threads)?,
         memory_limit: settings::memory_limit(args.memory_limit)?,
+        remote: &settings::remote(),
         tool_version: env!("CARGO_PKG_VERSION"),
         license_of: &|kind, subset| license_of(&registry, kind, subset),
     };
-    let prepared = stablelm_data::prepare(&options).map_err(prepare_error)?;
-    let ledger = ledger(&prepared, &registry);
-    write_papers(staged.path(), args, &prepared, &ledger)?;
+    let prepared = stablelm_data::prepare(&options).map_err(|error| {
+        let error = prepare_error(error);
+        if stablelm_data::is_resumable(staged.path()) {
+            error.hint(
+                "what was done so far is kept: the same command with --resume goes on with it",
+            )
+        } else {
+            error
+        }
+    })?;
+    write_papers(staged.path(), &prepared, &registry, date(args, &prepared)?)?;
     stablelm_data::write_manifest(staged.path(), &prepared).map_err(CommandError::input)?;
     staged.commit()?;
     if args.json.json {
@@ -205,33 +244,22 @@ fn ledger(prepared: &Prepared, registry: &Registry) -> Ledger {
     Ledger::for_mixture(&prepared.report.name, sources, vec![exclusion], registry)
 }
 
-fn write_papers(
+/// Writes what a prepared folder says of its licenses and origin; `date` is the day that it bears.
+pub(super) fn write_papers(
     folder: &Path,
-    args: &Prepare,
     prepared: &Prepared,
-    ledger: &Ledger,
+    registry: &Registry,
+    date: String,
 ) -> Result<(), CommandError> {
-    let dataset = CroissantDataset {
-        name: prepared.report.name.clone(),
-        description: format!(
-            "{} documents, {} tokens, prepared by stablelm {} for GPT-NeoX training; run {}",
-            prepared.report.documents_kept,
-            prepared.report.tokens,
-            prepared.tool_version,
-            prepared.run_hash
-        ),
-        url: "https://example.invalid/".to_owned() + &prepared.report.name,
-        date_published: date(args, prepared)?,
-        creator: "unknown".to_owned(),
-        files: token_files(folder)?,
-    };
-    let mut document = serde_json::to_string_pretty(&croissant(ledger, &dataset))
+    let ledger = ledger(prepared, registry);
+    let dataset = data_croissant::dataset(folder, prepared, date).map_err(CommandError::input)?;
+    let mut document = serde_json::to_string_pretty(&croissant(&ledger, &dataset))
         .expect("a JSON value always prints");
     document.push('\n');
     papers::write_all(
         folder,
         &[
-            ("ATTRIBUTION.md", attribution_markdown(ledger)),
+            ("ATTRIBUTION.md", attribution_markdown(&ledger)),
             ("croissant.json", document),
             (papers::LEDGER_FILE, ledger.to_json()),
         ],
@@ -255,28 +283,7 @@ fn newest(args: &Prepare, prepared: &Prepared) -> SystemTime {
     modified.max().unwrap_or(UNIX_EPOCH)
 }
 
-fn token_files(folder: &Path) -> Result<Vec<CroissantFile>, CommandError> {
-    let tokens = folder.join("tokens");
-    let files = stablelm_data::list_files_with_hashes(&tokens).map_err(CommandError::input)?;
-    let described = files.into_iter().map(|file| CroissantFile {
-        name: file
-            .path
-            .rsplit('/')
-            .next()
-            .unwrap_or(&file.path)
-            .to_owned(),
-        size: file.bytes,
-        sha256: file.sha256,
-        encoding_format: match file.path.rsplit('.').next() {
-            Some("parquet") => "application/x-parquet".to_owned(),
-            _ => "application/octet-stream".to_owned(),
-        },
-        content_url: format!("tokens/{}", file.path),
-    });
-    Ok(described.collect())
-}
-
-fn report_text(report: &Report) -> String {
+pub(super) fn report_text(report: &Report) -> String {
     let mut table = Table::new(&[
         ("source", Align::Left),
         ("stage", Align::Left),

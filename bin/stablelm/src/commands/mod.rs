@@ -3,9 +3,14 @@
 mod compare;
 mod completions;
 mod convert;
+mod data_croissant;
+mod data_explain;
+mod data_fingerprint;
 mod data_inspect;
 mod data_prepare;
+mod data_remove;
 mod data_tokenize;
+mod data_verify;
 mod demo;
 mod inspect;
 mod license;
@@ -22,7 +27,11 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<ExitStatus, CommandError>
         Command::Data(data) => match data.command {
             DataCommand::Prepare(args) => data_prepare::run(&args, ui),
             DataCommand::Tokenize(args) => data_tokenize::run(&args, ui),
+            DataCommand::Explain(args) => data_explain::run(&args, ui),
             DataCommand::Inspect(args) => data_inspect::run(&args, ui),
+            DataCommand::Verify(args) => data_verify::run(&args, ui),
+            DataCommand::Fingerprint(args) => data_fingerprint::run(&args, ui),
+            DataCommand::Remove(args) => data_remove::run(&args, ui),
         },
         Command::Convert(args) => convert::run(&args, ui),
         Command::Inspect(args) => inspect::run(&args, ui),

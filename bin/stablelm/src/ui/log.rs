@@ -9,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::progress::{self, Progress};
+use super::progress::{self, Progress, ProgressForm};
 use super::{Style, UiSettings, to_stderr};
 
 /// The target of progress events.
@@ -41,11 +41,11 @@ pub(super) fn listen(settings: &UiSettings, style: Style) {
         .log
         .as_deref()
         .and_then(|text| text.parse::<Targets>().ok());
-    let bar = if settings.progress {
-        LevelFilter::INFO
-    } else {
-        LevelFilter::OFF
+    let bar = match settings.progress {
+        ProgressForm::Off => LevelFilter::OFF,
+        ProgressForm::Bar | ProgressForm::Lines => LevelFilter::INFO,
     };
+    progress::set_form(settings.progress);
     let filter = asked.unwrap_or(ours).with_target(PROGRESS, bar);
     let registry = tracing_subscriber::registry().with(Show { style }.with_filter(filter));
     // Only the first listener counts.
@@ -120,6 +120,8 @@ impl Visit for ProgressVisitor {
         match field.name() {
             "done" => self.0.done = value,
             "total" => self.0.total = value,
+            "documents" => self.0.documents = Some(value),
+            "kept" => self.0.kept = Some(value),
             _ => {}
         }
     }

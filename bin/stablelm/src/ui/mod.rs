@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::error::CommandError;
 
+pub(crate) use progress::ProgressForm;
 use style::Style;
 pub(crate) use table::{Align, Table};
 
@@ -25,8 +26,8 @@ pub(crate) struct UiSettings {
     pub(crate) verbose: u8,
     /// Whether messages are colored.
     pub(crate) color: bool,
-    /// Whether progress bars are drawn.
-    pub(crate) progress: bool,
+    /// How progress is shown.
+    pub(crate) progress: ProgressForm,
     /// Levels by target, in the syntax of `RUST_LOG`.
     pub(crate) log: Option<String>,
 }

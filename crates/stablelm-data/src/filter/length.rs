@@ -3,10 +3,15 @@
 use serde::Serialize;
 
 use crate::document::Document;
-use crate::filter::{Filter, Reason, Verdict};
+use crate::filter::{Filter, Metrics, Outcome, Reason};
+use crate::recipe::RecipeError;
+use crate::recipe::fields::Fields;
+use crate::words::Scratch;
 
 /// The name of this filter in recipes.
 pub(crate) const NAME: &str = "length";
+/// The keys of its table in recipes.
+pub(crate) const KEYS: &[&str] = &["name", "min_characters", "max_characters"];
 
 /// Drops documents that are shorter or longer than asked, in Unicode code points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,21 +22,36 @@ pub struct Length {
     pub max_characters: Option<u64>,
 }
 
+impl Length {
+    /// Reads its table.
+    pub(crate) fn parse(fields: &Fields<'_>) -> Result<Self, RecipeError> {
+        let filter = Self {
+            min_characters: fields.whole("min_characters")?,
+            max_characters: fields.whole("max_characters")?,
+        };
+        if filter == Self::default() {
+            return Err(fields.missing("min_characters"));
+        }
+        Ok(filter)
+    }
+}
+
 impl Filter for Length {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn verdict(&self, document: &Document) -> Verdict {
+    fn apply(&self, document: &Document, _: &mut Scratch, metrics: &mut Metrics) -> Outcome {
         let characters = document.text.chars().count() as u64;
+        metrics.note("characters", characters);
         match (self.min_characters, self.max_characters) {
             (Some(min), _) if characters < min => {
-                Verdict::Drop(Reason::measured("too_short", characters as f64, min as f64))
+                Outcome::Drop(Reason::measured("too_short", characters as f64, min as f64))
             }
             (_, Some(max)) if characters > max => {
-                Verdict::Drop(Reason::measured("too_long", characters as f64, max as f64))
+                Outcome::Drop(Reason::measured("too_long", characters as f64, max as f64))
             }
-            _ => Verdict::Keep,
+            _ => Outcome::Keep,
         }
     }
 }
@@ -51,9 +71,10 @@ mod tests {
                 text: text.to_owned(),
                 ..Document::default()
             };
-            let found = match filter.verdict(&document) {
-                Verdict::Keep => None,
-                Verdict::Drop(reason) => Some(reason.name),
+            let found = match filter.apply(&document, &mut Scratch::default(), &mut Metrics::off())
+            {
+                Outcome::Drop(reason) => Some(reason.name),
+                _ => None,
             };
             assert_eq!(found, expected, "{text:?}");
         }

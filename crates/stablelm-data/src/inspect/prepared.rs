@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::Split;
 use crate::inspect::{DocumentInspection, InspectError, InspectOptions, TokensInspection, tokens};
-use crate::manifest::MANIFEST;
+use crate::manifest::{MANIFEST, Removal};
 use crate::prepare::{REPORT, TOKENS};
 use crate::report::Report;
+use crate::write::token_files;
 
 /// What a prepared folder holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,9 +20,12 @@ pub struct PreparedInspection {
     pub run_hash: Option<String>,
     /// Version of the command that made it.
     pub tool_version: Option<String>,
+    /// What was taken out of the folder since it was prepared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removal>,
     /// The report.
     pub report: Report,
-    /// Its token files: sources in the recipe's order, splits in theirs.
+    /// Its token files: sources in the recipe's order, splits and shards in theirs.
     pub tokens: Vec<TokensInspection>,
     /// The document that was asked for, counted over all token files in that order.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +37,8 @@ pub struct PreparedInspection {
 struct ManifestHead {
     run_hash: String,
     tool_version: String,
+    #[serde(default)]
+    removed: Vec<Removal>,
 }
 
 pub(super) fn inspect(
@@ -52,11 +57,12 @@ pub(super) fn inspect(
         tokenizer: None,
     };
     for source in &report.sources {
-        for split in Split::ALL
-            .into_iter()
-            .filter(|split| source.splits.contains_key(split))
-        {
-            let name = format!("{TOKENS}/{}_{split}_text_document", source.name);
+        let found = token_files::find(path, &source.name);
+        for file in found.map_err(|source| InspectError::Io {
+            path: path.join(TOKENS),
+            source,
+        })? {
+            let name = file.prefix;
             files.push((tokens::inspect(&path.join(&name), &plain)?, name));
         }
     }
@@ -66,7 +72,12 @@ pub(super) fn inspect(
     Ok(PreparedInspection {
         path: path.to_path_buf(),
         run_hash: manifest.as_ref().map(|manifest| manifest.run_hash.clone()),
-        tool_version: manifest.map(|manifest| manifest.tool_version),
+        tool_version: manifest
+            .as_ref()
+            .map(|manifest| manifest.tool_version.clone()),
+        removed: manifest
+            .map(|manifest| manifest.removed)
+            .unwrap_or_default(),
         report,
         document: document.transpose()?,
         tokens: files.into_iter().map(|(tokens, _)| tokens).collect(),

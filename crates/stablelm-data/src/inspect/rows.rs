@@ -13,9 +13,11 @@ use serde_json::{Map, Value};
 
 use crate::inspect::{DocumentInspection, InspectError, InspectOptions};
 use crate::read::compression::{self, Compression};
+use crate::read::container::{self, Container};
 use crate::read::jsonl::JsonLines;
-use crate::read::parquet::{ParquetSchema, read_columns};
+use crate::read::parquet::read_columns;
 use crate::read::{FileRows, RawRow, ReadError, Schema};
+use crate::recipe::SourceKind;
 
 /// Where texts are usually kept, most usual first.
 const TEXT_NAMES: [&str; 2] = ["text", "content"];
@@ -97,7 +99,7 @@ pub(super) fn inspect(
         source,
     };
     let bytes = std::fs::metadata(path).map_err(io)?.len();
-    if compression::is_parquet(path).map_err(io)? {
+    if container::of_file(path).map_err(io)? == Container::Parquet {
         inspect_parquet(path, bytes, options)
     } else {
         inspect_jsonl(path, bytes, options)
@@ -110,7 +112,7 @@ fn inspect_jsonl(
     options: &InspectOptions<'_>,
 ) -> Result<RowsInspection, InspectError> {
     let (reader, compression, _) = compression::open(path)?;
-    let mut lines = JsonLines::new(reader, path.to_path_buf(), compression, None);
+    let mut lines = JsonLines::new(reader, path.to_path_buf());
     let (mut rows, mut broken_rows) = (0, 0);
     let mut keys: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
     let mut lengths = TEXT_NAMES.map(|name| LengthsInspection {
@@ -229,12 +231,8 @@ fn check_document(
 }
 
 fn parquet_lengths(path: &Path, text: &str) -> Result<LengthsInspection, InspectError> {
-    let schema = ParquetSchema {
-        text: text.to_owned(),
-        id: None,
-        id_required: false,
-    };
-    let mut rows = FileRows::open(path, &Schema::Parquet(schema), 1 << 20)?;
+    let schema = Schema::of_text(SourceKind::Parquet, text);
+    let mut rows = FileRows::open(path, &schema, 1 << 20)?;
     let mut lengths = LengthsInspection {
         column: text.to_owned(),
         ..LengthsInspection::default()

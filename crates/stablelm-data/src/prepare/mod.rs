@@ -1,38 +1,59 @@
 //! From a recipe to a folder of tokens: the order of steps.
 //!
-//! Rows are read in order, judged one by one on all threads, compared with all texts before them in
-//! order, encoded on all threads and written in order. So the same inputs give the same bytes for
-//! any number of threads and any amount of memory.
+//! 1. **Judge** ([`spooling`], [`judge`]): each document alone, on all threads. Outcomes go into
+//!    spools in the order of the rows, with a journal beside them, from which a killed run goes on.
+//! 2. **Merge** ([`duplicates`]): what needs all documents works on the keys in the spools.
+//! 3. **Commit** ([`commit`]): the spools become the output.
+//!
+//! The same inputs give the same bytes for any number of threads, any amount of memory and any number
+//! of interruptions.
 
-mod judge;
-mod output;
+pub(crate) mod commit;
+mod documents;
+mod duplicates;
+mod journal;
+pub(crate) mod judge;
+mod keys;
+mod outcomes;
 mod plan;
-mod source;
-mod tally;
+pub(crate) mod source;
+mod spool;
+mod spooling;
+pub(crate) mod tally;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stablelm_tokenizer::{EncodeError, Tokenizer, TokenizerError};
 
-use crate::dedup::exact::{DedupError, SeenTexts};
+use crate::books3::Books3ListError;
+use crate::dedup::DedupError;
+use crate::dedup::minhash::Hasher;
 use crate::document::Split;
-use crate::filter::Reason;
-use crate::hash::{sha256, to_hex};
-use crate::pipeline::{Pool, ThreadsError, Workers};
+use crate::hash::{Sha256Bytes, sha256, to_hex};
+use crate::lists;
+use crate::manifest::Removal;
+use crate::pipeline::{ThreadsError, Workers};
 use crate::progress::Progress;
 use crate::read::ReadError;
 use crate::recipe::{Recipe, SourceKind, SourceRecipe};
+use crate::remote::{RemoteError, RemoteOptions, Remotes};
 use crate::report::Report;
 use crate::report_html;
 use crate::write::indexed::TokenDtype;
-use crate::write::neox_yml::{self, NeoxData};
+use crate::write::neox_yml::{self, NeoxData, NeoxFile};
 use crate::write::{WriteError, write_file};
-use judge::{Encoding, Fate, Stages, encode, judge};
-use output::{OutputSettings, SourceOutput, tokens_prefix};
-use source::{SourceFile, SourceReader, find_files};
+use commit::{OutputSettings, Shard, SourceOutput};
+use duplicates::{Duplicates, Place};
+use journal::{Journal, SourceJournal};
+use judge::{Shared, Stages};
+use source::{SourceFile, find_files};
+use spool::SpoolReader;
+use spooling::{Spooling, rows_path, spool_source};
 use tally::SourceTally;
 
 pub use plan::{Estimate, FilePlan, PlanOptions, PreparePlan, SourcePlan, plan};
@@ -44,9 +65,9 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const TEXT: &str = "text";
 pub(crate) const REPORT: &str = "report.json";
 /// The copy of the tokenizer that `neox.yml` points to.
-const TOKENIZER: &str = "tokenizer.json";
-/// Where hashes of seen texts go when memory is short; gone when the run ends.
-const SEEN: &str = "seen-texts.tmp";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+/// Where a run keeps what it needs to go on after a crash; gone when the run ends.
+const WORK: &str = "work.tmp";
 
 /// Gives the SPDX expression for a kind of source and a subset of it.
 pub type LicenseOf<'a> = &'a (dyn Fn(SourceKind, Option<&str>) -> Option<String> + Sync);
@@ -60,12 +81,15 @@ pub struct PrepareOptions<'a> {
     pub recipe_path: &'a Path,
     /// The tokenizer that the recipe names.
     pub tokenizer: &'a Tokenizer,
-    /// A folder that exists and is empty. The caller gives it its final name.
+    /// A folder that exists, and is empty or holds a run of the same recipe that was broken off. The
+    /// caller gives it its final name.
     pub output: &'a Path,
     /// Threads to work on; they never change the outcome.
     pub threads: NonZeroUsize,
     /// Bytes for batches and the hashes of seen texts; they never change the outcome.
     pub memory_limit: u64,
+    /// How remote paths are reached.
+    pub remote: &'a RemoteOptions,
     /// Version of the command, part of the run's hash.
     pub tool_version: &'a str,
     /// Licenses of sources and subsets; `None` becomes `NOASSERTION`.
@@ -89,10 +113,12 @@ pub struct Prepared {
     pub tool_version: String,
     /// The recipe as resolved.
     pub recipe: serde_json::Value,
+    /// What was taken out of the folder since, the latest last.
+    pub removed: Vec<Removal>,
 }
 
 /// A source as the manifest names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceSummary {
     /// Its name.
     pub name: String,
@@ -107,7 +133,7 @@ pub struct SourceSummary {
 }
 
 /// What is under one license in one subset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LicenseCount {
     /// SPDX expression, or `NOASSERTION`.
     pub license: String,
@@ -120,7 +146,7 @@ pub struct LicenseCount {
 }
 
 /// A tokenizer as the manifest names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenizerSummary {
     /// Path or hub id, as in the recipe.
     pub source: String,
@@ -162,6 +188,27 @@ pub enum PrepareError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder holds an unfinished run of something else.
+    #[error("`{}` holds an unfinished run of another recipe, tool version, tokenizer or other inputs", output.display())]
+    OtherRun {
+        /// The folder.
+        output: PathBuf,
+    },
+    /// A list of what is known of Books3 can't be used.
+    #[error(transparent)]
+    Books3List(#[from] Books3ListError),
+    /// A remote path can't be listed, or a file behind it not fetched.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// A remote file was fetched, but can't be read.
+    #[error("failed to read `{url}`")]
+    RemoteFile {
+        /// Its address.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: ReadError,
+    },
     /// A file can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -196,47 +243,101 @@ pub enum PrepareError {
     Threads(#[from] ThreadsError),
 }
 
-/// Runs a recipe into an empty folder.
+/// Runs a recipe into an empty folder, or into one where a run of the same recipe was broken off.
 ///
 /// Writes everything but the manifest, which [`write_manifest`](crate::write_manifest) writes last.
+/// What is needed to go on after a crash lies in the folder meanwhile, and is gone in the end.
 pub fn prepare(options: &PrepareOptions<'_>) -> Result<Prepared, PrepareError> {
-    let PrepareOptions {
-        recipe, tokenizer, ..
-    } = *options;
+    let recipe = options.recipe;
     let workers = Workers::new(options.threads)?;
-    let encoding = encoding(recipe, tokenizer)?;
+    let shared = shared(recipe, options.tokenizer)?;
+    let remotes = Arc::new(Remotes::new(options.remote.clone()));
     let files = recipe
         .sources
         .iter()
-        .map(|source| find_files(recipe, source));
+        .map(|source| find_files(recipe, source, &remotes));
     let files = files.collect::<Result<Vec<_>, _>>()?;
-    for folder in [TOKENS, DROPPED, QUARANTINE]
-        .into_iter()
-        .chain(recipe.output.text.then_some(TEXT))
-    {
-        let folder = options.output.join(folder);
-        std::fs::create_dir_all(&folder).map_err(WriteError::io(&folder))?;
+    let work = options.output.join(WORK);
+    let run = run_key(options, &files);
+    let mut journal = start(options.output, &work, run)?;
+    for (index, (source, files)) in recipe.sources.iter().zip(&files).enumerate() {
+        if journal.sources.len() == index {
+            journal.sources.push(SourceJournal::default());
+        }
+        if !journal.sources[index].done {
+            spool_source(
+                &Spooling {
+                    options,
+                    workers: &workers,
+                    remotes: &remotes,
+                    shared: &shared,
+                    work: &work,
+                    index,
+                    source,
+                    files,
+                },
+                &mut journal,
+            )?;
+        }
     }
-    let total = files.iter().flatten().map(|file| file.len).sum();
-    let mut run = Run {
-        options,
-        workers,
-        encoding,
-        seen: SeenTexts::new(options.output.join(SEEN), options.memory_limit / 2),
-        progress: Progress::new("prepare", total),
-        bytes_done: 0,
-        inputs: Vec::new(),
-    };
-    let mut tallies = Vec::new();
-    for (source, files) in recipe.sources.iter().zip(&files) {
-        tallies.push(run.source(source, files)?);
-    }
-    let inputs = std::mem::take(&mut run.inputs);
-    drop(run);
-    finish(options, inputs, &tallies)
+    let finished = commit_all(options, &shared, &files, &work, &journal)?;
+    let inputs = journal.sources.into_iter();
+    let inputs = inputs.flat_map(|source| source.inputs).collect();
+    let prepared = finish(options, &shared, inputs, finished)?;
+    std::fs::remove_dir_all(&work).map_err(WriteError::io(&work))?;
+    Ok(prepared)
 }
 
-fn encoding<'t>(recipe: &Recipe, tokenizer: &'t Tokenizer) -> Result<Encoding<'t>, PrepareError> {
+/// Whether a folder holds a run that was broken off after some work, and can go on.
+pub fn is_resumable(output: &Path) -> bool {
+    let journal = Journal::load(&output.join(WORK));
+    journal.is_ok_and(|journal| journal.is_some_and(|journal| journal.has_progress()))
+}
+
+/// What a run is, as far as its journal must know.
+fn run_key(options: &PrepareOptions<'_>, files: &[Vec<SourceFile>]) -> String {
+    let files: Vec<_> = files
+        .iter()
+        .map(|files| {
+            let files = files.iter();
+            files
+                .map(|file| (&*file.shown, file.len, file.modified))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let run = serde_json::json!({
+        "recipe": options.recipe,
+        "tool_version": options.tool_version,
+        "tokenizer": options.tokenizer.sha256(),
+        "files": files,
+    });
+    to_hex(&sha256(run.to_string().as_bytes()))
+}
+
+/// Opens the journal of a run that was broken off, or begins a new one.
+fn start(output: &Path, work: &Path, run: String) -> Result<Journal, PrepareError> {
+    let journal = Journal::load(work).map_err(ReadError::io(work))?;
+    let journal = match journal {
+        Some(journal) if journal.run != run => {
+            return Err(PrepareError::OtherRun {
+                output: output.to_path_buf(),
+            });
+        }
+        Some(journal) => journal,
+        None => {
+            let journal = Journal {
+                run,
+                sources: Vec::new(),
+            };
+            std::fs::create_dir_all(work).map_err(WriteError::io(work))?;
+            journal.store(work)?;
+            journal
+        }
+    };
+    Ok(journal)
+}
+
+fn shared<'t>(recipe: &Recipe, tokenizer: &'t Tokenizer) -> Result<Shared<'t>, PrepareError> {
     let eod = recipe
         .tokenizer
         .append_eod
@@ -246,134 +347,102 @@ fn encoding<'t>(recipe: &Recipe, tokenizer: &'t Tokenizer) -> Result<Encoding<'t
         tokenizer: recipe.tokenizer.source.clone(),
         source,
     })?;
-    Ok(Encoding {
+    Ok(Shared {
         tokenizer,
-        encoders: Pool::default(),
         special: recipe.tokenizer.special_tokens_in_text,
         eod,
+        dtype: TokenDtype::for_vocab_size(tokenizer.vocab_size()),
+        books3: lists::books3_rules(recipe)?,
+        minhash: recipe.dedup.minhash.as_ref().map(Hasher::new),
     })
 }
 
-/// What the sources of a run share.
-struct Run<'a> {
-    options: &'a PrepareOptions<'a>,
-    workers: Workers,
-    encoding: Encoding<'a>,
-    seen: SeenTexts,
-    progress: Progress,
-    /// Bytes of the sources before the current one.
-    bytes_done: u64,
-    inputs: Vec<InputFile>,
+/// What the outputs of a source came to.
+struct Committed {
+    tally: SourceTally,
+    shards: Vec<Shard>,
 }
 
-impl Run<'_> {
-    fn source(
-        &mut self,
-        source: &SourceRecipe,
-        files: &[SourceFile],
-    ) -> Result<SourceTally, PrepareError> {
-        let recipe = self.options.recipe;
-        let stages = Stages::new(source, recipe.dedup);
+/// Writes the outputs of all sources from their spools.
+fn commit_all(
+    options: &PrepareOptions<'_>,
+    shared: &Shared<'_>,
+    files: &[Vec<SourceFile>],
+    work: &Path,
+    journal: &Journal,
+) -> Result<Vec<Committed>, PrepareError> {
+    let recipe = options.recipe;
+    let wants_dedup = recipe.dedup.exact || recipe.dedup.minhash.is_some();
+    let duplicates = wants_dedup
+        .then(|| {
+            let limit = options.memory_limit / 2;
+            duplicates::find(work, &journal.sources, recipe.dedup, limit)
+        })
+        .transpose()?;
+    let mut cursor = duplicates.as_ref().map(Duplicates::cursor).transpose()?;
+    // A run that was broken off while writing these begins them anew.
+    for folder in [TOKENS, DROPPED, QUARANTINE, TEXT] {
+        let folder = options.output.join(folder);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(WriteError::io(&folder)(error).into());
+            }
+            _ => {}
+        }
+        if !folder.ends_with(TEXT) || recipe.output.text {
+            std::fs::create_dir_all(&folder).map_err(WriteError::io(&folder))?;
+        }
+    }
+    let total = journal.sources.iter().map(|source| source.rows_len).sum();
+    let mut progress = Progress::new("write", total);
+    let mut document = 0;
+    let mut bytes = 0;
+    let mut committed = Vec::new();
+    for (index, source) in recipe.sources.iter().enumerate() {
+        let stages = Stages::new(recipe, source);
         let settings = OutputSettings {
-            folder: self.options.output,
+            folder: options.output,
             wanted: recipe.output,
-            dtype: TokenDtype::for_vocab_size(self.options.tokenizer.vocab_size()),
-            license_of: self.options.license_of,
+            dtype: shared.dtype,
+            license_of: options.license_of,
         };
-        let mut output = SourceOutput::create(settings, source, files, &stages)?;
-        let batch_bytes = batch_bytes(self.options.memory_limit);
-        let mut reader = SourceReader::new(&source.name, files, &stages.schema, batch_bytes);
+        let mut output = SourceOutput::create(settings, source, &files[index], &stages)?;
         let mut tally = SourceTally::default();
-        let Self {
-            workers,
-            encoding,
-            seen,
-            progress,
-            bytes_done,
-            ..
-        } = self;
-        workers.read_ahead(
-            || Ok(reader.next_batch()?),
-            |batch| {
-                let judged = workers.map(batch.rows, |(file, row)| (file, judge(row, &stages)));
-                let mut fates = Vec::with_capacity(judged.len());
-                for (file, fate) in judged {
-                    fates.push((file, drop_duplicate(fate, &stages, seen)?));
-                }
-                let encoded = workers.map(fates, |(file, fate)| {
-                    encode(fate, &stages, encoding)
-                        .map(|fate| (file, fate))
-                        .map_err(|(row, source)| {
-                            let path = files[file].shown.to_string();
-                            PrepareError::Encode { path, row, source }
-                        })
-                });
-                let mut part = SourceTally::default();
-                for fate in encoded {
-                    let (file, fate) = fate?;
-                    let split = |text: &[u8; 32]| recipe.split.assign(text, recipe.seed);
-                    output.write(file, fate, split, &mut part)?;
-                }
-                tally.merge(part);
-                progress.bytes(*bytes_done + batch.bytes_read);
-                Ok::<_, PrepareError>(())
-            },
-        )?;
-        output.finish()?;
-        self.inputs.extend(reader.into_inputs());
-        self.bytes_done += files.iter().map(|file| file.len).sum::<u64>();
-        tracing::info!(
-            source = source.name,
-            documents_in = tally.documents_in,
-            documents_kept = tally.documents_kept,
-            tokens = tally.tokens(),
-            "prepared a source"
-        );
-        Ok(tally)
+        let path = rows_path(work, index);
+        let len = journal.sources[index].rows_len;
+        let mut reader = SpoolReader::open(&path, len).map_err(WriteError::io(&path))?;
+        while let Some(batch) = reader.next_batch().map_err(WriteError::io(&path))? {
+            for at in 0..batch.num_rows() {
+                let found = cursor.as_mut().map(|cursor| cursor.duplicate(document));
+                let found = found.transpose()?.flatten();
+                let duplicate =
+                    found.map(|(reason, place)| (reason, name_place(recipe, files, place)));
+                let split = |text: &Sha256Bytes| recipe.split.assign(text, recipe.seed);
+                output.write(&outcomes::row(&batch, at), duplicate, split, &mut tally)?;
+                document += 1;
+            }
+            progress.bytes(bytes + len - reader.left());
+        }
+        bytes += len;
+        let shards = output.finish()?;
+        committed.push(Committed { tally, shards });
     }
+    Ok(committed)
 }
 
-/// Batches in flight take several times their text: two of rows, one of documents, one of tokens.
-fn batch_bytes(memory_limit: u64) -> usize {
-    let bytes = (memory_limit / 16).clamp(64 << 10, 32 << 20);
-    usize::try_from(bytes).expect("at most 32 MiB")
-}
-
-/// The one step that needs the order of rows.
-fn drop_duplicate(
-    fate: Fate,
-    stages: &Stages<'_>,
-    seen: &mut SeenTexts,
-) -> Result<Fate, DedupError> {
-    match (fate, stages.dedup()) {
-        (
-            Fate::Passed {
-                document,
-                text_sha256,
-            },
-            Some(stage),
-        ) => Ok(if seen.insert(&text_sha256)? {
-            Fate::Passed {
-                document,
-                text_sha256,
-            }
-        } else {
-            let reason = Reason::named("exact_duplicate");
-            Fate::Dropped {
-                document,
-                stage,
-                reason,
-            }
-        }),
-        (fate, _) => Ok(fate),
-    }
+/// A document as tables name it: source, path and row.
+fn name_place(recipe: &Recipe, files: &[Vec<SourceFile>], place: Place) -> String {
+    let source = place.source as usize;
+    let path = &files[source][place.file as usize].shown;
+    format!("{}/{path}:{}", recipe.sources[source].name, place.row)
 }
 
 /// Writes what covers the whole run.
 fn finish(
     options: &PrepareOptions<'_>,
+    shared: &Shared<'_>,
     inputs: Vec<InputFile>,
-    tallies: &[SourceTally],
+    committed: Vec<Committed>,
 ) -> Result<Prepared, PrepareError> {
     let PrepareOptions {
         recipe,
@@ -381,15 +450,18 @@ fn finish(
         output,
         ..
     } = *options;
-    let report = tally::report(recipe, tallies);
+    let (tallies, shards): (Vec<_>, Vec<_>) = committed
+        .into_iter()
+        .map(|source| (source.tally, source.shards))
+        .unzip();
+    let report = tally::report(recipe, &tallies, &shared.books3);
     write_file(&output.join(REPORT), report.to_json().as_bytes())?;
-    let page = report_html::render(&report);
-    write_file(&output.join("report.html"), page.as_bytes())?;
     // The tokenizer lies beside the tokens, so that `neox.yml` works wherever the folder goes.
     write_file(&output.join(TOKENIZER), tokenizer.bytes())?;
     let yml = neox_yml::render(&NeoxData {
         mixture: &report.mixture,
-        splits: split_prefixes(&report),
+        training_tokens: recipe.training_tokens,
+        splits: token_files(recipe, &shards),
         vocab_file: TOKENIZER,
     });
     write_file(&output.join("neox.yml"), yml.as_bytes())?;
@@ -402,7 +474,9 @@ fn finish(
     };
     let recipe_json = serde_json::to_value(recipe).expect("a recipe has only finite numbers");
     let run_hash = run_hash(&recipe_json, options.tool_version, &tokenizer, &inputs);
-    let sources = recipe.sources.iter().zip(tallies);
+    let page = report_html::render(&report, Some(recipe), Some(&run_hash));
+    write_file(&output.join("report.html"), page.as_bytes())?;
+    let sources = recipe.sources.iter().zip(&tallies);
     Ok(Prepared {
         report,
         run_hash,
@@ -413,19 +487,23 @@ fn finish(
         tokenizer,
         tool_version: options.tool_version.to_owned(),
         recipe: recipe_json,
+        removed: Vec::new(),
     })
 }
 
 /// Token files of each split, by source.
-fn split_prefixes(report: &Report) -> BTreeMap<Split, Vec<(String, String)>> {
+fn token_files(recipe: &Recipe, shards: &[Vec<Shard>]) -> BTreeMap<Split, Vec<NeoxFile>> {
     let of = |split: Split| {
-        let sources = report
-            .sources
-            .iter()
-            .filter(move |source| source.splits.contains_key(&split));
-        sources
-            .map(move |source| (source.name.clone(), tokens_prefix(&source.name, split)))
-            .collect()
+        let sources = recipe.sources.iter().zip(shards);
+        let files = sources.flat_map(move |(source, shards)| {
+            let shards = shards.iter().filter(move |shard| shard.split == split);
+            shards.map(move |shard| NeoxFile {
+                source: source.name.clone(),
+                prefix: shard.prefix.clone(),
+                tokens: shard.tokens,
+            })
+        });
+        files.collect()
     };
     Split::ALL
         .into_iter()

@@ -5,22 +5,25 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use serde::Serialize;
 use stablelm_tokenizer::Tokenizer;
 
-use crate::filter::Reason;
-use crate::pipeline::Workers;
-use crate::prepare::judge::{Encoding, Fate, Stages, encode, judge};
-use crate::prepare::output::NO_LICENSE;
+use crate::hash::Sha256Bytes;
+use crate::pipeline::{Pool, Workers};
+use crate::prepare::commit::NO_LICENSE;
+use crate::prepare::judge::{EncodeFailure, Shared, Stages, Worker, judge};
 use crate::prepare::source::{SourceFile, find_files};
-use crate::prepare::{LicenseOf, PrepareError, encoding};
+use crate::prepare::{LicenseOf, PrepareError, documents, outcomes, shared};
 use crate::read::compression::Compression;
 use crate::read::{FileRows, RawRow};
 use crate::recipe::{Recipe, SourceKind, SourceRecipe};
-use crate::write::indexed::TokenDtype;
+use crate::remote::{RemoteOptions, Remotes};
 
 /// Bytes of index and provenance a document, measured on tables of a few thousand rows.
 const BYTES_PER_DOCUMENT: f64 = 20.0 + 90.0;
+/// Rows of a sample that a thread works on at once.
+const SAMPLE_ROWS: usize = 64;
 /// Bytes decoded at once while sampling.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -37,6 +40,8 @@ pub struct PlanOptions<'a> {
     pub sample: usize,
     /// Threads to work on, and to estimate for.
     pub threads: NonZeroUsize,
+    /// How remote paths are reached; their files are counted, not read.
+    pub remote: &'a RemoteOptions,
     /// Licenses of sources and subsets.
     pub license_of: LicenseOf<'a>,
 }
@@ -118,14 +123,14 @@ impl Estimate {
 /// Says what a run would do. Opens every file, reads `sample` rows a source, writes nothing.
 pub fn plan(options: &PlanOptions<'_>) -> Result<PreparePlan, PrepareError> {
     let workers = Workers::new(options.threads)?;
-    let encoding = encoding(options.recipe, options.tokenizer)?;
+    let shared = shared(options.recipe, options.tokenizer)?;
     let mut plan = PreparePlan {
         name: options.recipe.name.clone(),
         sources: Vec::new(),
         estimate: Estimate::default(),
     };
     for source in &options.recipe.sources {
-        let planned = plan_source(options, &workers, &encoding, source)?;
+        let planned = plan_source(options, &workers, &shared, source)?;
         plan.estimate.add(&planned.estimate);
         plan.sources.push(planned);
     }
@@ -135,11 +140,15 @@ pub fn plan(options: &PlanOptions<'_>) -> Result<PreparePlan, PrepareError> {
 fn plan_source(
     options: &PlanOptions<'_>,
     workers: &Workers,
-    encoding: &Encoding<'_>,
+    shared: &Shared<'_>,
     source: &SourceRecipe,
 ) -> Result<SourcePlan, PrepareError> {
-    let stages = Stages::new(source, options.recipe.dedup);
-    let files = find_files(options.recipe, source)?;
+    let stages = Stages::new(options.recipe, source);
+    let files = find_files(
+        options.recipe,
+        source,
+        &Remotes::new(options.remote.clone()),
+    )?;
     let mut planned = Vec::new();
     for file in &files {
         let rows = FileRows::open(&file.path, &stages.schema, BATCH_BYTES)?;
@@ -152,19 +161,34 @@ fn plan_source(
     }
     let start = Instant::now();
     let sample = read_sample(&files, &stages, options.sample)?;
-    let sampled_rows = sample.rows.len() as u64;
-    let fates = workers.map(sample.rows, |(file, row)| (file, judge(row, &stages)));
-    let fates = drop_duplicates(fates, &stages);
-    let fates = workers.map(fates, |(file, fate)| {
-        encode(fate, &stages, encoding).map_err(|(row, source)| PrepareError::Encode {
-            path: files[file].shown.to_string(),
+    let sampled_rows: u64 = sample.rows.iter().map(|(_, rows)| rows.len() as u64).sum();
+    let pool = Pool::default();
+    let judged = workers.map(sample.rows, |(file, rows)| {
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| row.parse(&stages.schema))
+            .collect();
+        let batch = documents::to_batch(&rows);
+        let path = &files[file].shown;
+        let judged = pool.with(
+            || Worker::new(shared),
+            |worker| judge(&batch, 0, path, &stages, shared, worker),
+        );
+        judged.map_err(|EncodeFailure { row, source }| PrepareError::Encode {
+            path: path.to_string(),
             row,
             source,
         })
     });
     let mut seen = Seen::default();
-    for fate in fates {
-        seen.count(fate?, &stages, source.kind, options.license_of);
+    for outcomes in judged {
+        seen.count(
+            &outcomes?.rows,
+            &stages,
+            shared,
+            source.kind,
+            options.license_of,
+        );
     }
     let seconds = start.elapsed().as_secs_f64();
 
@@ -175,7 +199,7 @@ fn plan_source(
         _ if sample.complete || sample.bytes_read == 0 => 1.0,
         _ => bytes as f64 / sample.bytes_read as f64,
     };
-    let dtype = TokenDtype::for_vocab_size(options.tokenizer.vocab_size());
+    let dtype = shared.dtype;
     let documents = seen.documents as f64 * scale;
     let tokens = seen.tokens as f64 * scale;
     Ok(SourcePlan {
@@ -204,7 +228,8 @@ fn plan_source(
 
 /// The first rows of a source.
 struct Sample {
-    rows: Vec<(usize, RawRow)>,
+    /// With the number of their file, a few at a time.
+    rows: Vec<(usize, Vec<RawRow>)>,
     /// Bytes of the files that they stand for.
     bytes_read: u64,
     /// Whether these are all the rows there are.
@@ -221,13 +246,20 @@ fn read_sample(
         bytes_read: 0,
         complete: false,
     };
+    let mut left = wanted;
     for (index, file) in files.iter().enumerate() {
         let mut rows = FileRows::open(&file.path, &stages.schema, BATCH_BYTES)?;
-        while sample.rows.len() < wanted {
+        let mut part = Vec::new();
+        while left > 0 {
             let Some(row) = rows.next_row()? else { break };
-            sample.rows.push((index, row));
+            part.push(row);
+            left -= 1;
+            if part.len() == SAMPLE_ROWS {
+                sample.rows.push((index, std::mem::take(&mut part)));
+            }
         }
-        if sample.rows.len() >= wanted {
+        sample.rows.push((index, part));
+        if left == 0 {
             sample.bytes_read += rows.bytes_read();
             return Ok(sample);
         }
@@ -237,29 +269,6 @@ fn read_sample(
     Ok(sample)
 }
 
-fn drop_duplicates(fates: Vec<(usize, Fate)>, stages: &Stages<'_>) -> Vec<(usize, Fate)> {
-    let Some(stage) = stages.dedup() else {
-        return fates;
-    };
-    let mut seen = HashSet::new();
-    let judge = |fate| match fate {
-        Fate::Passed {
-            document,
-            text_sha256,
-        } if !seen.insert(text_sha256) => Fate::Dropped {
-            document,
-            stage,
-            reason: Reason::named("exact_duplicate"),
-        },
-        fate => fate,
-    };
-    let mut judge = judge;
-    fates
-        .into_iter()
-        .map(|(file, fate)| (file, judge(fate)))
-        .collect()
-}
-
 /// What the sample showed.
 #[derive(Default)]
 struct Seen {
@@ -267,34 +276,39 @@ struct Seen {
     tokens: u64,
     dropped: BTreeMap<String, u64>,
     licenses: BTreeMap<String, u64>,
+    texts: HashSet<Sha256Bytes>,
 }
 
 impl Seen {
     fn count(
         &mut self,
-        fate: Fate,
+        rows: &RecordBatch,
         stages: &Stages<'_>,
+        shared: &Shared<'_>,
         kind: SourceKind,
         license_of: LicenseOf<'_>,
     ) {
-        let (stage, reason) = match fate {
-            Fate::Encoded { document, ids, .. } => {
-                self.documents += 1;
-                self.tokens += ids.len() as u64;
-                let license = license_of(kind, document.subset.as_deref());
-                *self
-                    .licenses
-                    .entry(license.unwrap_or_else(|| NO_LICENSE.to_owned()))
-                    .or_default() += 1;
-                return;
+        for at in 0..rows.num_rows() {
+            let row = outcomes::row(rows, at);
+            let duplicate = row
+                .text_sha256
+                .is_some_and(|text| !self.texts.insert(*text));
+            let dropped = match (row.stage, stages.dedup()) {
+                (Some(stage), _) => Some((usize::from(stage), row.reason.unwrap_or_default())),
+                (None, Some(stage)) if duplicate => Some((stage, "exact_duplicate")),
+                (None, _) => None,
+            };
+            if let Some((stage, reason)) = dropped {
+                let name = format!("{}/{reason}", stages.names()[stage]);
+                *self.dropped.entry(name).or_default() += 1;
+                continue;
             }
-            Fate::Broken(broken) => (Stages::READ, broken.error.name()),
-            Fate::Dropped { stage, reason, .. } => (stage, reason.name),
-            Fate::Passed { .. } => return,
-        };
-        *self
-            .dropped
-            .entry(format!("{}/{reason}", stages.names()[stage]))
-            .or_default() += 1;
+            self.documents += 1;
+            self.tokens += row.tokens.map_or(0, <[u8]>::len) as u64 / shared.dtype.size();
+            let license = row.license.map(str::to_owned);
+            let license = license.or_else(|| license_of(kind, row.subset));
+            let license = license.unwrap_or_else(|| NO_LICENSE.to_owned());
+            *self.licenses.entry(license).or_default() += 1;
+        }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::filter::books3::says_books3;
+use crate::books3::says_books3;
+use crate::document::{BrokenRow, Document};
 use crate::prepare::PrepareError;
-use crate::read::{FileRows, RawRow, ReadError, Schema};
+use crate::read::json_row::RowParser;
+use crate::read::source_file::{self, PieceLimits, Position, SourceFileReader};
+use crate::read::{ReadError, Schema};
 use crate::recipe::{Recipe, SourceRecipe};
-
-/// Most rows in a batch; a batch of tiny rows must still be read ahead of.
-const MAX_BATCH_ROWS: usize = 8192;
+use crate::remote::{Prefetch, RemoteFile, Remotes};
 
 /// A file that a source's pattern matched.
 #[derive(Clone, Debug)]
@@ -20,10 +22,30 @@ pub(crate) struct SourceFile {
     /// The path relative to the recipe's folder, as outputs show it.
     pub(crate) shown: Arc<str>,
     pub(crate) len: u64,
+    /// When it was changed last, in nanoseconds since 1970, where the system knows.
+    pub(crate) modified: Option<u128>,
+    /// Where the file is to be fetched from first; then `path` is its address.
+    pub(crate) remote: Option<RemoteFile>,
+}
+
+impl SourceFile {
+    /// A file given by its path.
+    pub(crate) fn local(path: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        let modified = metadata.modified().ok();
+        let modified = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        Ok(Self {
+            path: path.to_path_buf(),
+            shown: path.to_string_lossy().into(),
+            len: metadata.len(),
+            modified: modified.map(|since| since.as_nanos()),
+            remote: None,
+        })
+    }
 }
 
 /// An input of a run, as its manifest names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
     /// The source that it belongs to.
     pub source: String,
@@ -39,9 +61,14 @@ pub struct InputFile {
 pub(crate) fn find_files(
     recipe: &Recipe,
     source: &SourceRecipe,
+    remotes: &Remotes,
 ) -> Result<Vec<SourceFile>, PrepareError> {
     let mut files: Vec<SourceFile> = Vec::new();
     for pattern in &source.paths {
+        if Remotes::is_remote(pattern) {
+            find_remote(source, pattern, remotes, &mut files)?;
+            continue;
+        }
         let mut paths = expand(recipe, source, pattern)?;
         paths.retain(|path| !path.is_dir());
         if paths.is_empty() {
@@ -62,20 +89,46 @@ pub(crate) fn find_files(
             if files.iter().any(|file| file.path == path) {
                 continue;
             }
-            let metadata = std::fs::metadata(&path);
-            let metadata = metadata.map_err(|source| ReadError::Io {
-                path: path.clone(),
-                source,
-            })?;
+            let file = SourceFile::local(&path).map_err(ReadError::io(&path))?;
             let shown = shown.as_ref().into();
-            files.push(SourceFile {
-                shown,
-                len: metadata.len(),
-                path,
-            });
+            files.push(SourceFile { shown, ..file });
         }
     }
     Ok(files)
+}
+
+fn find_remote(
+    source: &SourceRecipe,
+    pattern: &str,
+    remotes: &Remotes,
+    files: &mut Vec<SourceFile>,
+) -> Result<(), PrepareError> {
+    let found = remotes.expand(pattern)?;
+    if found.is_empty() {
+        return Err(PrepareError::NoFiles {
+            source_name: source.name.clone(),
+            pattern: pattern.into(),
+        });
+    }
+    for remote in found {
+        let shown = remote.shown();
+        if says_books3(&shown) {
+            return Err(PrepareError::Books3Refused {
+                source_name: source.name.clone(),
+                path: shown.into(),
+            });
+        }
+        if files.iter().all(|file| *file.shown != *shown) {
+            files.push(SourceFile {
+                path: PathBuf::from(&shown),
+                shown: shown.into(),
+                len: remote.size,
+                modified: None,
+                remote: Some(remote),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn expand(
@@ -114,102 +167,140 @@ fn expand(
     Ok(paths)
 }
 
-/// Rows of a source with the number of their file.
-pub(crate) struct Batch {
-    pub(crate) rows: Vec<(usize, RawRow)>,
+/// Rows that follow one another in one file, for one thread to work on.
+#[derive(Default)]
+pub(crate) struct Piece {
+    /// Number of the file in its source.
+    pub(crate) file: usize,
+    rows: source_file::Piece,
+    /// The file, when it was read to its end: then there are no rows.
+    pub(crate) finished: Option<InputFile>,
     /// Bytes of the source's files that were read so far.
     pub(crate) bytes_read: u64,
 }
 
-/// Reads the files of a source in batches of bounded size.
+impl Piece {
+    /// Where the rows after these are.
+    pub(crate) fn after(&self) -> Position {
+        self.rows.end
+    }
+
+    /// Makes documents of the rows, in order.
+    pub(crate) fn parse(
+        &mut self,
+        schema: &Schema,
+        parser: &mut RowParser,
+        rows: &mut Vec<Result<Document, BrokenRow>>,
+    ) {
+        if self.finished.is_none() {
+            source_file::parse_piece(&mut self.rows, schema, parser, rows);
+        }
+    }
+}
+
+/// Reads the files of a source in pieces of bounded size.
 pub(crate) struct SourceReader<'s> {
     source: &'s str,
     files: &'s [SourceFile],
     schema: &'s Schema,
-    batch_bytes: usize,
-    next_file: usize,
-    current: Option<FileRows>,
+    limits: PieceLimits,
+    file: usize,
+    /// Where to begin in the next file that is opened.
+    start: Position,
+    current: Option<SourceFileReader>,
     bytes_done: u64,
-    inputs: Vec<InputFile>,
+    /// Fetches the remote files ahead.
+    prefetch: Option<Prefetch>,
+    /// The local copy of the current file, if that is remote.
+    copy: Option<PathBuf>,
 }
 
 impl<'s> SourceReader<'s> {
+    /// Reads from `start` in file number `file`.
     pub(crate) fn new(
         source: &'s str,
         files: &'s [SourceFile],
         schema: &'s Schema,
-        batch_bytes: usize,
+        piece_len: usize,
+        (file, start): (usize, Position),
+        prefetch: Option<Prefetch>,
     ) -> Self {
-        let inputs = Vec::with_capacity(files.len());
         Self {
             source,
             files,
             schema,
-            batch_bytes,
-            next_file: 0,
+            limits: PieceLimits {
+                piece_len,
+                ..PieceLimits::default()
+            },
+            file,
+            start,
             current: None,
-            bytes_done: 0,
-            inputs,
+            bytes_done: files.iter().take(file).map(|file| file.len).sum(),
+            prefetch,
+            copy: None,
         }
     }
 
-    pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, ReadError> {
-        let mut rows = Vec::new();
-        let mut bytes = 0;
-        while bytes < self.batch_bytes && rows.len() < MAX_BATCH_ROWS {
-            let Some(file) = self.current_file()? else {
-                break;
-            };
-            let row = file.next_row()?;
-            // The current file is the one before the next.
-            let index = self.next_file - 1;
-            match row {
-                Some(row) => {
-                    bytes += row.size();
-                    rows.push((index, row));
-                }
-                None => self.finish_file(index)?,
+    /// Fills `piece` with what comes next; false when there is nothing more.
+    pub(crate) fn next_piece(&mut self, piece: &mut Piece) -> Result<bool, PrepareError> {
+        let Some(file) = self.files.get(self.file) else {
+            return Ok(false);
+        };
+        piece.file = self.file;
+        piece.finished = None;
+        let start = std::mem::take(&mut self.start);
+        let current = match &mut self.current {
+            Some(current) => current,
+            slot => {
+                let (schema, limits) = (self.schema, self.limits);
+                self.copy = match (&file.remote, &mut self.prefetch) {
+                    (Some(_), Some(prefetch)) => fetched(prefetch)?,
+                    _ => None,
+                };
+                let path = self.copy.as_ref().unwrap_or(&file.path);
+                let opened = SourceFileReader::open(path, schema, start, limits);
+                slot.insert(opened.map_err(|error| name_remote(error, file))?)
             }
+        };
+        let found = current.next_piece(&mut piece.rows);
+        let found = found.map_err(|error| name_remote(error, file))?;
+        piece.bytes_read = self.bytes_done + current.bytes_read();
+        if !found {
+            piece.finished = Some(self.finish_file(file)?);
         }
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let current = self.current.as_ref().map_or(0, FileRows::bytes_read);
-        Ok(Some(Batch {
-            rows,
-            bytes_read: self.bytes_done + current,
-        }))
+        Ok(true)
     }
 
-    /// The files that were read, all of them after the last batch.
-    pub(crate) fn into_inputs(self) -> Vec<InputFile> {
-        self.inputs
-    }
-
-    fn current_file(&mut self) -> Result<Option<&mut FileRows>, ReadError> {
-        if self.current.is_none() {
-            let Some(file) = self.files.get(self.next_file) else {
-                return Ok(None);
-            };
-            self.current = Some(FileRows::open(&file.path, self.schema, self.batch_bytes)?);
-            self.next_file += 1;
+    fn finish_file(&mut self, file: &SourceFile) -> Result<InputFile, ReadError> {
+        let reader = self.current.take().expect("a file is open");
+        let (bytes, sha256) = reader.finish()?;
+        if let (Some(copy), Some(prefetch)) = (self.copy.take(), &mut self.prefetch) {
+            prefetch.release(&copy);
         }
-        Ok(self.current.as_mut())
+        self.bytes_done += file.len;
+        self.file += 1;
+        Ok(InputFile {
+            source: self.source.to_owned(),
+            path: file.shown.to_string(),
+            bytes,
+            sha256,
+        })
     }
+}
 
-    fn finish_file(&mut self, index: usize) -> Result<(), ReadError> {
-        let file = &self.files[index];
-        if let Some(rows) = self.current.take() {
-            let (bytes, sha256) = rows.finish(&file.path)?;
-            self.bytes_done += file.len;
-            let (source, path) = (self.source.to_owned(), file.shown.to_string());
-            self.inputs.push(InputFile {
-                source,
-                path,
-                bytes,
-                sha256,
-            });
-        }
-        Ok(())
+fn fetched(prefetch: &mut Prefetch) -> Result<Option<PathBuf>, PrepareError> {
+    let next = prefetch.next().transpose()?;
+    Ok(next.map(|(_, path)| path))
+}
+
+/// Says of an error about the local copy of a remote file which file that is.
+fn name_remote(error: ReadError, file: &SourceFile) -> PrepareError {
+    match &file.remote {
+        None => error.into(),
+        Some(_) => PrepareError::RemoteFile {
+            url: file.shown.to_string(),
+            source: error,
+        },
     }
 }

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use crate::books3::{Books3Rules, RULES};
 use crate::document::Split;
-use crate::filter::books3;
+use crate::mixture;
+use crate::prepare::commit::NO_LICENSE;
 use crate::prepare::judge::Stages;
-use crate::recipe::{Recipe, Sampling, SourceKind};
+use crate::recipe::{Recipe, SourceKind};
 use crate::report::{
-    Books3Report, Mixture, MixtureSource, Report, SourceReport, SplitReport, StageReport,
-    SubsetReport,
+    Books3Report, DroppedSample, Histogram, Mixture, Report, SourceReport, SplitReport,
+    StageReport, SubsetReport,
 };
 
 /// Documents that are named a reason.
-const MAX_SAMPLES: usize = 5;
+pub(crate) const MAX_SAMPLES: usize = 5;
 /// Subsets that are counted apart; a file with a subset a row must not fill the memory.
 const MAX_SUBSETS: usize = 1000;
 /// Where all further subsets are counted.
-const OTHER_SUBSETS: &str = "(other)";
+pub(crate) const OTHER_SUBSETS: &str = "(other)";
 
 /// Documents and tokens under one license.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,15 +28,15 @@ pub(crate) struct LicenseTally {
 }
 
 /// Documents dropped for one reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DropTally {
     pub(crate) documents: u64,
     pub(crate) bytes: u64,
-    pub(crate) samples: Vec<String>,
+    pub(crate) samples: Vec<DroppedSample>,
 }
 
 /// What became of a source, or of a part of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SourceTally {
     pub(crate) documents_in: u64,
     pub(crate) bytes_in: u64,
@@ -44,8 +46,12 @@ pub(crate) struct SourceTally {
     pub(crate) quarantined: u64,
     pub(crate) unknown_subset_documents: u64,
     pub(crate) books3_remaining: u64,
+    /// Rows in quarantine of which nobody can tell whether they are of Books3.
+    pub(crate) books3_quarantined: u64,
+    pub(crate) tokens_histogram: Histogram,
+    pub(crate) characters_histogram: Histogram,
     /// By stage and reason.
-    pub(crate) drops: BTreeMap<(usize, &'static str), DropTally>,
+    pub(crate) drops: BTreeMap<(usize, String), DropTally>,
     pub(crate) splits: [SplitReport; 3],
     pub(crate) subsets: BTreeMap<String, SubsetReport>,
     /// By subset and license.
@@ -53,66 +59,50 @@ pub(crate) struct SourceTally {
 }
 
 impl SourceTally {
-    /// Adds the tally of the part that follows this one.
-    pub(crate) fn merge(&mut self, next: Self) {
-        self.documents_in += next.documents_in;
-        self.bytes_in += next.bytes_in;
-        self.documents_kept += next.documents_kept;
-        self.bytes_kept += next.bytes_kept;
-        self.special_tokens_found += next.special_tokens_found;
-        self.quarantined += next.quarantined;
-        self.unknown_subset_documents += next.unknown_subset_documents;
-        self.books3_remaining += next.books3_remaining;
-        for (key, drop) in next.drops {
-            let mine = self.drops.entry(key).or_default();
-            mine.documents += drop.documents;
-            mine.bytes += drop.bytes;
-            mine.samples.extend(drop.samples);
-            mine.samples.truncate(MAX_SAMPLES);
-        }
-        for (mine, split) in self.splits.iter_mut().zip(next.splits) {
-            mine.documents += split.documents;
-            mine.tokens += split.tokens;
-        }
-        for (name, subset) in next.subsets {
-            let mine = self
-                .subsets
-                .entry(bounded(&self.subsets, name))
-                .or_default();
-            mine.documents_in += subset.documents_in;
-            mine.documents_kept += subset.documents_kept;
-            mine.tokens += subset.tokens;
-        }
-        for ((subset, license), tally) in next.licenses {
-            let full = self.licenses.len() >= MAX_SUBSETS;
-            let known = self
-                .licenses
-                .contains_key(&(subset.clone(), license.clone()));
-            let subset = if full && !known {
-                OTHER_SUBSETS.to_owned()
-            } else {
-                subset
-            };
-            let mine = self.licenses.entry((subset, license)).or_default();
-            mine.documents += tally.documents;
-            mine.tokens += tally.tokens;
-        }
-    }
-
     /// Counts a document that a stage dropped; `sample` is only called while samples are wanted.
     pub(crate) fn drop(
         &mut self,
         stage: usize,
-        reason: &'static str,
+        reason: &str,
         bytes: u64,
-        sample: impl FnOnce() -> String,
+        sample: impl FnOnce() -> DroppedSample,
     ) {
-        let drop = self.drops.entry((stage, reason)).or_default();
+        let drop = self.drops.entry((stage, reason.to_owned())).or_default();
         drop.documents += 1;
         drop.bytes += bytes;
         if drop.samples.len() < MAX_SAMPLES {
             drop.samples.push(sample());
         }
+    }
+
+    /// The counts of a subset, or of all further ones when there are too many.
+    pub(crate) fn subset(&mut self, name: &str) -> &mut SubsetReport {
+        let known = self.subsets.len() < MAX_SUBSETS || self.subsets.contains_key(name);
+        let name = if known { name } else { OTHER_SUBSETS };
+        self.subsets.entry(name.to_owned()).or_default()
+    }
+
+    /// The counts of a license within a subset, or within all further ones.
+    pub(crate) fn license(&mut self, subset: &str, license: &str) -> &mut LicenseTally {
+        let key = (subset.to_owned(), license.to_owned());
+        let known = self.licenses.len() < MAX_SUBSETS || self.licenses.contains_key(&key);
+        let key = if known {
+            key
+        } else {
+            let license = if self.licenses.len() < 2 * MAX_SUBSETS {
+                license
+            } else {
+                NO_LICENSE
+            };
+            (OTHER_SUBSETS.to_owned(), license.to_owned())
+        };
+        self.licenses.entry(key).or_default()
+    }
+
+    /// Documents that a stage dropped, by reason.
+    pub(crate) fn dropped_at(&self, stage: usize) -> impl Iterator<Item = (&str, u64)> {
+        let drops = self.drops.iter().filter(move |((at, _), _)| *at == stage);
+        drops.map(|((_, reason), drop)| (reason.as_str(), drop.documents))
     }
 
     pub(crate) fn tokens(&self) -> u64 {
@@ -133,7 +123,7 @@ impl SourceTally {
                     .drops
                     .iter()
                     .filter(move |((stage, _), _)| *stage == index);
-                drops.map(|((_, reason), drop)| ((*reason).to_owned(), drop))
+                drops.map(|((_, reason), drop)| (reason.clone(), drop))
             };
             let (documents_in, bytes_in) = (documents, bytes);
             documents -= drops().map(|(_, drop)| drop.documents).sum::<u64>();
@@ -148,11 +138,30 @@ impl SourceTally {
                     .map(|(reason, drop)| (reason, drop.documents))
                     .collect(),
                 samples: drops()
-                    .map(|(reason, drop)| (reason, drop.samples.clone()))
+                    .map(|(reason, drop)| {
+                        let samples = drop.samples.iter();
+                        (reason, samples.map(|sample| sample.id.clone()).collect())
+                    })
                     .collect(),
             });
         }
         reports
+    }
+
+    fn license_counts(&self) -> BTreeMap<String, SplitReport> {
+        let mut counts = BTreeMap::<_, SplitReport>::new();
+        for ((_, license), tally) in &self.licenses {
+            let count = counts.entry(license.clone()).or_default();
+            count.documents += tally.documents;
+            count.tokens += tally.tokens;
+        }
+        counts
+    }
+
+    /// The first of each stage and reason, none longer than a glance.
+    fn dropped_samples(&self) -> Vec<DroppedSample> {
+        let firsts = self.drops.values().filter_map(|drop| drop.samples.first());
+        firsts.cloned().collect()
     }
 
     fn report(&self, name: &str, kind: SourceKind, stages: &Stages<'_>) -> SourceReport {
@@ -172,38 +181,28 @@ impl SourceTally {
             unknown_subset_documents: self.unknown_subset_documents,
             splits: splits.filter(|(_, split)| split.documents > 0).collect(),
             subsets: self.subsets.clone(),
+            licenses: self.license_counts(),
+            tokens_histogram: self.tokens_histogram.clone(),
+            characters_histogram: self.characters_histogram.clone(),
             stages: self.stages(stages),
+            dropped: self.dropped_samples(),
         }
     }
 }
 
-/// `name`, unless it would be one subset too many.
-fn bounded(subsets: &BTreeMap<String, SubsetReport>, name: String) -> String {
-    if subsets.len() < MAX_SUBSETS || subsets.contains_key(&name) {
-        name
-    } else {
-        OTHER_SUBSETS.to_owned()
-    }
-}
-
 /// The report of a whole run, from the tallies of its sources in the recipe's order.
-pub(crate) fn report(recipe: &Recipe, tallies: &[SourceTally]) -> Report {
+pub(crate) fn report(recipe: &Recipe, tallies: &[SourceTally], books3: &Books3Rules) -> Report {
     let sum = |value: fn(&SourceTally) -> u64| tallies.iter().map(value).sum::<u64>();
     let sources = recipe.sources.iter().zip(tallies).map(|(source, tally)| {
-        tally.report(
-            &source.name,
-            source.kind,
-            &Stages::new(source, recipe.dedup),
-        )
+        tally.report(&source.name, source.kind, &Stages::new(recipe, source))
     });
-    let excluded = |tally: &SourceTally| -> u64 {
-        let drops = tally
-            .drops
-            .iter()
-            .filter(|((stage, _), _)| *stage == Stages::BOOKS3);
-        drops.map(|(_, drop)| drop.documents).sum()
-    };
-    let excluded = tallies.iter().map(excluded).sum();
+    let mut by_rule: BTreeMap<_, _> = RULES.map(|rule| (rule.to_owned(), 0)).into();
+    for (rule, documents) in tallies
+        .iter()
+        .flat_map(|tally| tally.dropped_at(Stages::BOOKS3))
+    {
+        *by_rule.entry(rule.to_owned()).or_default() += documents;
+    }
     Report {
         name: recipe.name.clone(),
         seed: recipe.seed,
@@ -215,60 +214,30 @@ pub(crate) fn report(recipe: &Recipe, tallies: &[SourceTally]) -> Report {
         special_tokens_found: sum(|tally| tally.special_tokens_found),
         sources: sources.collect(),
         books3: Books3Report {
-            documents_excluded: excluded,
-            by_rule: BTreeMap::from([(books3::SUBSET_RULE.to_owned(), excluded)]),
+            documents_checked: sum(|tally| {
+                let unread = tally.dropped_at(Stages::READ);
+                tally.documents_in - unread.map(|(_, documents)| documents).sum::<u64>()
+            }),
+            documents_excluded: by_rule.values().sum(),
+            by_rule,
             remaining: sum(|tally| tally.books3_remaining),
-            quarantined: 0,
+            quarantined: sum(|tally| tally.books3_quarantined),
+            titles: books3.titles(),
+            fingerprints: books3.fingerprints(),
+            lists_sha256: books3.lists_sha256().to_owned(),
         },
         mixture: mixture(recipe, tallies),
     }
 }
 
 fn mixture(recipe: &Recipe, tallies: &[SourceTally]) -> Mixture {
-    let all: u64 = tallies.iter().map(SourceTally::train_tokens).sum();
-    let parts = || {
-        let parts = recipe
-            .sources
-            .iter()
-            .zip(tallies.iter().map(SourceTally::train_tokens));
-        parts.filter(|&(_, tokens)| tokens > 0)
-    };
-    let weight = |sampling, tokens: u64| match sampling {
-        Sampling::Weight(weight) => weight,
-        Sampling::Epochs(epochs) => epochs * tokens as f64,
-    };
-    let total: f64 = parts()
-        .map(|(source, tokens)| weight(source.sampling, tokens))
-        .sum();
-    // Sources all have weights or all have epochs; the parser sees to it.
-    let training = match recipe.sources.first().map(|source| source.sampling) {
-        Some(Sampling::Epochs(_)) => total,
-        Some(Sampling::Weight(_)) | None => all as f64,
-    };
-    let sources = parts().map(|(source, tokens)| {
-        let share = weight(source.sampling, tokens) / total;
-        MixtureSource {
-            name: source.name.clone(),
-            weight: weight(source.sampling, tokens),
-            share,
-            train_tokens: tokens,
-            epochs: share * training / tokens as f64,
-        }
-    });
-    Mixture {
-        training_tokens: whole(training),
-        sources: sources.collect(),
-    }
-}
-
-/// A number of tokens, rounded down.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the casts saturate, and no number of tokens is negative"
-)]
-fn whole(tokens: f64) -> u64 {
-    tokens as u64
+    let sources: Vec<_> = recipe
+        .sources
+        .iter()
+        .zip(tallies)
+        .map(|(source, tally)| (source.name.as_str(), source.sampling, tally.train_tokens()))
+        .collect();
+    mixture::plan(&sources, recipe.training_tokens)
 }
 
 #[cfg(test)]
@@ -276,44 +245,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tally_of_two_parts_is_the_tally_of_the_whole() {
-        let part = |first: u64, count: u64| {
-            let mut tally = SourceTally {
-                documents_in: count,
-                ..SourceTally::default()
-            };
-            for document in first..first + count {
-                tally.drop(1, "x", 10, || document.to_string());
-                tally.splits[0].documents += 1;
-                tally
-                    .subsets
-                    .entry((document % 3).to_string())
-                    .or_default()
-                    .documents_in += 1;
-            }
-            tally
-        };
-        let mut merged = part(0, 3);
-        merged.merge(part(3, 7));
-        assert_eq!(merged, part(0, 10));
-        assert_eq!(merged.drops[&(1, "x")].samples, ["0", "1", "2", "3", "4"]);
-    }
-
-    #[test]
-    fn a_subset_a_row_does_not_fill_the_memory() {
+    fn a_subset_or_license_a_row_does_not_fill_the_memory() {
         let mut tally = SourceTally::default();
-        for document in 0..2 * MAX_SUBSETS {
-            let mut next = SourceTally::default();
-            next.subsets
-                .entry(document.to_string())
-                .or_default()
-                .documents_in += 1;
-            tally.merge(next);
+        for document in 0..4 * MAX_SUBSETS {
+            tally.subset(&document.to_string()).documents_in += 1;
+            tally.license("", &document.to_string()).documents += 1;
         }
         assert_eq!(tally.subsets.len(), MAX_SUBSETS + 1);
-        assert_eq!(
-            tally.subsets[OTHER_SUBSETS].documents_in,
-            MAX_SUBSETS as u64
-        );
+        let others = 3 * MAX_SUBSETS as u64;
+        assert_eq!(tally.subsets[OTHER_SUBSETS].documents_in, others);
+        assert_eq!(tally.licenses.len(), 2 * MAX_SUBSETS + 1);
     }
 }

@@ -9,15 +9,20 @@ use crate::document::RowError;
 use crate::read::ReadError;
 
 /// A stream of text, cut at the ends of lines.
+///
+/// Where a chunk ends depends on the text from its start on only: at the last line that ends within
+/// the usual length, or with the first line where that is longer.
 pub(crate) struct ChunkReader<R> {
     reader: R,
     path: PathBuf,
     chunk_len: usize,
     max_line_len: usize,
-    /// The start of a line whose end is still to be read.
+    /// Bytes that were read too far, never more than a usual chunk.
     rest: Vec<u8>,
-    /// Bytes that were read.
+    /// Bytes that were read, and how many of them were given out.
     bytes: u64,
+    consumed: u64,
+    broken_len: u64,
     ended: Option<End>,
 }
 
@@ -31,7 +36,8 @@ enum End {
 pub(crate) enum Found {
     /// Lines; only the last one of the stream may lack its end.
     Lines,
-    /// In place of the next line: why neither it nor anything after it can be read.
+    /// In place of the next line, whose start is in the chunk: why it can't be read. After a
+    /// damaged stream there is nothing more.
     Broken(RowError),
     /// The end.
     Nothing,
@@ -43,6 +49,9 @@ pub(crate) struct Chunk {
     buffer: Vec<u8>,
     len: usize,
 }
+
+/// Bytes of a broken line that are kept.
+const MAX_BROKEN_LEN: usize = 128 << 10;
 
 impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -81,7 +90,7 @@ impl Chunk {
 impl<R: Read> ChunkReader<R> {
     /// Reads from a decompressed stream; `path` is for messages.
     ///
-    /// A chunk has about `chunk_len` bytes, more only where one line has more. A line longer than
+    /// A chunk has at most `chunk_len` bytes, more only where one line has more. A line longer than
     /// `max_line_len` is not held.
     pub(crate) fn new(reader: R, path: &Path, chunk_len: usize, max_line_len: usize) -> Self {
         Self {
@@ -91,36 +100,77 @@ impl<R: Read> ChunkReader<R> {
             max_line_len,
             rest: Vec::new(),
             bytes: 0,
+            consumed: 0,
+            broken_len: 0,
             ended: None,
         }
     }
 
-    /// Reads the next lines into a chunk. After a broken line or the end there is nothing more.
+    /// Says that so many bytes of the stream were passed over.
+    pub(crate) fn starting_at(mut self, byte: u64) -> Self {
+        self.bytes = byte;
+        self.consumed = byte;
+        self
+    }
+
+    /// Bytes of the stream up to the end of the last chunk.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Length of the last line that was broken.
+    pub(crate) fn broken_len(&self) -> u64 {
+        self.broken_len
+    }
+
+    /// Reads the next lines into a chunk.
     pub(crate) fn next_chunk(&mut self, chunk: &mut Chunk) -> Result<Found, ReadError> {
         chunk.start(&self.rest, self.chunk_len);
         self.rest.clear();
-        let mut searched = chunk.len;
-        let mut len = chunk.len + self.chunk_len;
+        self.fill(chunk, self.chunk_len);
+        if let Some(at) = memchr::memrchr(b'\n', chunk.bytes()) {
+            return Ok(self.cut(chunk, at + 1));
+        }
+        // A line that is longer than a chunk, or the last one.
         while self.ended.is_none() {
+            if chunk.len > self.max_line_len {
+                return self.skip_long_line(chunk);
+            }
+            let searched = chunk.len;
+            let len = searched.saturating_add(self.chunk_len);
+            self.fill(chunk, len.min(self.max_line_len.saturating_add(1)));
+            if let Some(at) = memchr::memchr(b'\n', &chunk.bytes()[searched..]) {
+                return Ok(self.cut(chunk, searched + at + 1));
+            }
+        }
+        if chunk.len > self.max_line_len {
+            return self.skip_long_line(chunk);
+        }
+        self.end(chunk, chunk.len as u64)
+    }
+
+    fn fill(&mut self, chunk: &mut Chunk, len: usize) {
+        if self.ended.is_none() {
             let before = chunk.len;
             self.ended = chunk.fill(&mut self.reader, len);
             self.bytes += (chunk.len - before) as u64;
-            if let Some(at) = memchr::memrchr(b'\n', &chunk.bytes()[searched..]) {
-                let cut = searched + at + 1;
-                self.rest.extend_from_slice(&chunk.bytes()[cut..]);
-                chunk.len = cut;
-                return Ok(Found::Lines);
-            }
-            searched = chunk.len;
-            if chunk.len > self.max_line_len {
-                return self.skip_long_line(chunk).map(Found::Broken);
-            }
-            len = chunk.len.saturating_mul(2).max(self.chunk_len);
-            len = len.min(self.max_line_len.saturating_add(1));
         }
+    }
+
+    /// Ends a chunk, and keeps what comes after it.
+    fn cut(&mut self, chunk: &mut Chunk, end: usize) -> Found {
+        self.rest.extend_from_slice(&chunk.bytes()[end..]);
+        chunk.len = end;
+        self.consumed += end as u64;
+        Found::Lines
+    }
+
+    /// What is at the end of the stream, where the last line has no end.
+    fn end(&mut self, chunk: &Chunk, line_len: u64) -> Result<Found, ReadError> {
+        self.consumed += line_len;
         match self.ended.replace(End::File) {
             Some(End::Failed(error)) => {
-                chunk.len = 0;
+                self.broken_len = line_len;
                 self.damaged(error).map(Found::Broken)
             }
             _ if chunk.len == 0 => Ok(Found::Nothing),
@@ -128,24 +178,27 @@ impl<R: Read> ChunkReader<R> {
         }
     }
 
-    /// Reads to the end of a line that is too long, holding none of it.
-    fn skip_long_line(&mut self, chunk: &mut Chunk) -> Result<RowError, ReadError> {
-        let mut bytes = chunk.len as u64;
-        while self.ended.is_none() {
-            chunk.len = 0;
-            self.ended = chunk.fill(&mut self.reader, self.chunk_len);
-            self.bytes += chunk.len as u64;
-            if let Some(at) = memchr::memchr(b'\n', chunk.bytes()) {
-                bytes += at as u64 + 1;
-                break;
-            }
-            bytes += chunk.len as u64;
+    /// Reads to the end of a line that is too long, holding only its start.
+    fn skip_long_line(&mut self, chunk: &mut Chunk) -> Result<Found, ReadError> {
+        let start = chunk.bytes()[..chunk.len.min(MAX_BROKEN_LEN)].to_vec();
+        let mut len = chunk.len as u64;
+        let mut found = None;
+        while found.is_none() && self.ended.is_none() {
+            chunk.start(&[], self.chunk_len);
+            self.fill(chunk, self.chunk_len);
+            found = memchr::memchr(b'\n', chunk.bytes());
+            len += found.map_or(chunk.len, |at| at + 1) as u64;
         }
-        chunk.len = 0;
-        match self.ended.replace(End::File) {
-            Some(End::Failed(error)) => self.damaged(error),
-            _ => Ok(too_long(bytes, self.max_line_len)),
+        if let Some(at) = found {
+            self.rest.extend_from_slice(&chunk.bytes()[at + 1..]);
         }
+        chunk.start(&start, self.chunk_len);
+        if found.is_none() && matches!(self.ended, Some(End::Failed(_))) {
+            return self.end(chunk, len);
+        }
+        self.consumed += len;
+        self.broken_len = len;
+        Ok(Found::Broken(too_long(len, self.max_line_len)))
     }
 
     /// An error of the file system is one of the file, one of the decoder of the next row.
@@ -205,7 +258,7 @@ mod tests {
     /// Lines as they come, with a bar between chunks, and how it ended.
     fn read(reader: Drip<'_>, chunk_len: usize, max_line_len: usize) -> (String, String) {
         let mut chunks = ChunkReader::new(reader, Path::new("file"), chunk_len, max_line_len);
-        let (mut chunk, mut text) = (Chunk::default(), String::new());
+        let (mut chunk, mut text, mut broken) = (Chunk::default(), String::new(), String::new());
         loop {
             match chunks.next_chunk(&mut chunk) {
                 Ok(Found::Lines) => {
@@ -214,10 +267,10 @@ mod tests {
                     text.push_str(std::str::from_utf8(chunk.bytes()).unwrap());
                     text.push('|');
                 }
-                Ok(Found::Nothing) => return (text, String::new()),
+                Ok(Found::Nothing) => return (text, broken),
                 Ok(Found::Broken(error)) => {
-                    assert!(matches!(chunks.next_chunk(&mut chunk), Ok(Found::Nothing)));
-                    return (text, error.to_string());
+                    assert!(chunks.broken_len() >= chunk.bytes().len() as u64);
+                    broken.push_str(&error.to_string());
                 }
                 Err(error) => return (text, error.to_string()),
             }
@@ -236,7 +289,8 @@ mod tests {
         check("abc\nabc\n", 4, "abc\n|abc\n|");
         check("abc\nabc", 4, "abc\n|abc|");
         check("a\nb\nc\n", 5, "a\nb\n|c\n|");
-        check("0123456789\na\n", 4, "0123456789\na\n|");
+        check("0123456789\na\n", 4, "0123456789\n|a\n|");
+        check("0123456789\na\nb\nc\n", 6, "0123456789\n|a\nb\nc\n|");
         check("\n\n\n", 1, "\n|\n|\n|");
         check("0123456789", 2, "0123456789|");
     }
@@ -247,7 +301,7 @@ mod tests {
         let long = "the row has 13 bytes, more than the limit of 8";
         assert_eq!(
             broken("a\n0123456789ab\nb\n", 2),
-            ("a\n|".into(), long.into())
+            ("a\n|b\n|".into(), long.into())
         );
         let long = "the row has 12 bytes, more than the limit of 8";
         assert_eq!(broken("0123456789ab", 4), (String::new(), long.into()));

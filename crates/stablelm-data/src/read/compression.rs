@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::hash::{feed, to_hex};
 use crate::read::ReadError;
+use crate::read::container::{self, Container};
 
 /// How a text file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -48,7 +49,6 @@ impl fmt::Display for Compression {
 /// The bytes that decide what a file is.
 const HEAD_LEN: u64 = 6;
 const BUFFER_LEN: usize = 256 * 1024;
-const PARQUET_MAGIC: &[u8] = b"PAR1";
 
 /// A stream of text, decompressed.
 pub(crate) type TextReader = Box<dyn BufRead + Send>;
@@ -94,7 +94,7 @@ fn open_through<R: Read + Send + 'static>(
     };
     let file = through(File::open(path).map_err(failed)?);
     let (head, reader) = split_head(BufReader::with_capacity(BUFFER_LEN, file)).map_err(failed)?;
-    if head.starts_with(PARQUET_MAGIC) {
+    if container::detect(&head) == Container::Parquet {
         return Err(ReadError::NotJsonLines {
             path: path.to_path_buf(),
         });
@@ -104,10 +104,19 @@ fn open_through<R: Read + Send + 'static>(
     Ok((reader, compression))
 }
 
-/// Whether a file begins as a parquet file does.
-pub(crate) fn is_parquet(path: &Path) -> io::Result<bool> {
-    let (head, _) = split_head(BufReader::with_capacity(16, File::open(path)?))?;
-    Ok(head.starts_with(PARQUET_MAGIC))
+/// Opens a file that is not compressed at a byte of it; only what comes after it is counted.
+pub(crate) fn open_plain_at(path: &Path, byte: u64) -> Result<(TextReader, Count), ReadError> {
+    let count = Count::default();
+    let mut inner = File::open(path).map_err(ReadError::io(path))?;
+    inner
+        .seek(SeekFrom::Start(byte))
+        .map_err(ReadError::io(path))?;
+    let file = CountReader {
+        inner,
+        count: count.clone(),
+    };
+    let reader = BufReader::with_capacity(BUFFER_LEN, file);
+    Ok((Box::new(reader), count))
 }
 
 /// Takes the deciding bytes off a stream; fewer come only from a shorter stream.

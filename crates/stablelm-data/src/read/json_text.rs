@@ -72,7 +72,7 @@ fn last_string<'l>(tape: &Tape<'l>, key: &str) -> Option<&'l str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::Config as ProptestConfig;
 
@@ -179,7 +179,7 @@ mod tests {
     }
 
     /// Pieces of JSON, whole and broken, that make lines worth parsing when strung together.
-    fn piece() -> impl Strategy<Value = Vec<u8>> {
+    pub(crate) fn piece() -> impl Strategy<Value = Vec<u8>> {
         let parts = [
             "{",
             "}",

@@ -12,11 +12,14 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::document::{BrokenRow, Document, RowError};
-use crate::read::compression::{Compression, Tally, TextReader};
+use crate::read::compression::TextReader;
 use crate::read::{RawRow, ReadError};
 
-/// Longest line that is held in memory.
-pub(crate) const MAX_LINE_LEN: u64 = 256 * 1024 * 1024;
+/// Longest line that is held in memory, and longest text of any row.
+///
+/// A thread holds a few copies of a row at most, so that a bomb of one line stays within a few
+/// hundred megabytes; the longest books have a tenth of this.
+pub(crate) const MAX_LINE_LEN: u64 = 32 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Keys of a source of JSON lines. A subset is always looked for in `meta.pile_set_name`.
@@ -30,8 +33,6 @@ pub(crate) struct JsonSchema {
 pub(crate) struct JsonLines<R = TextReader> {
     reader: R,
     path: PathBuf,
-    compression: Compression,
-    tally: Option<Tally>,
     max_line_len: u64,
     /// Rows that were read, blank ones too.
     row: u64,
@@ -41,31 +42,16 @@ pub(crate) struct JsonLines<R = TextReader> {
 
 impl<R: BufRead> JsonLines<R> {
     /// Reads lines from a decompressed stream; `path` is for messages.
-    pub(crate) fn new(
-        reader: R,
-        path: PathBuf,
-        compression: Compression,
-        tally: Option<Tally>,
-    ) -> Self {
+    pub(crate) fn new(reader: R, path: PathBuf) -> Self {
         let max_line_len = MAX_LINE_LEN;
         Self {
             reader,
             path,
-            compression,
-            tally,
             max_line_len,
             row: 0,
             bytes: 0,
             done: false,
         }
-    }
-
-    pub(crate) fn tally(&self) -> Option<&Tally> {
-        self.tally.as_ref()
-    }
-
-    pub(crate) fn compression(&self) -> Compression {
-        self.compression
     }
 
     /// The next line that is not blank.
@@ -160,27 +146,7 @@ pub(crate) fn trim(line: &[u8], is_first: bool) -> &[u8] {
 
 /// Parses one line; the row number goes into the document.
 pub(crate) fn parse_line(line: &[u8], row: u64, schema: &JsonSchema) -> Result<Document, RowError> {
-    let line = std::str::from_utf8(line).map_err(|error| RowError::InvalidUtf8 {
-        byte: error.valid_up_to(),
-    })?;
-    let mut deserializer = serde_json::Deserializer::from_str(line);
-    let parsed = RowSeed(schema).deserialize(&mut deserializer);
-    let found = parsed
-        .and_then(|row| deserializer.end().map(|()| row))
-        .map_err(|error| {
-            let mut message = error.to_string();
-            // Every row is line 1 to the parser, and our own message names the column.
-            if let Some(at) = message.rfind(" at line 1 column ") {
-                message.truncate(at);
-            }
-            match error.classify() {
-                serde_json::error::Category::Data => RowError::NotAnObject { message },
-                _ => RowError::BadJson {
-                    column: error.column(),
-                    message,
-                },
-            }
-        })?;
+    let found = parse(line, RowSeed(schema))?;
     let key = || schema.text.clone();
     let text = match found.text {
         None => return Err(RowError::MissingText { key: key() }),
@@ -198,7 +164,36 @@ pub(crate) fn parse_line(line: &[u8], row: u64, schema: &JsonSchema) -> Result<D
         id: found.id.and_then(Scalar::into_name),
         subset: found.subset,
         text,
+        ..Document::default()
     })
+}
+
+/// Parses one line into what a seed makes of it, and names what is wrong with it.
+pub(crate) fn parse<'l, S: DeserializeSeed<'l>>(
+    line: &'l [u8],
+    seed: S,
+) -> Result<S::Value, RowError> {
+    let line = std::str::from_utf8(line).map_err(|error| RowError::InvalidUtf8 {
+        byte: error.valid_up_to(),
+    })?;
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    let parsed = seed.deserialize(&mut deserializer);
+    parsed
+        .and_then(|row| deserializer.end().map(|()| row))
+        .map_err(|error| {
+            let mut message = error.to_string();
+            // Every row is line 1 to the parser, and our own message names the column.
+            if let Some(at) = message.rfind(" at line 1 column ") {
+                message.truncate(at);
+            }
+            match error.classify() {
+                serde_json::error::Category::Data => RowError::NotAnObject { message },
+                _ => RowError::BadJson {
+                    column: error.column(),
+                    message,
+                },
+            }
+        })
 }
 
 /// What is kept of a row.
@@ -438,7 +433,7 @@ mod tests {
     }
 
     fn rows(bytes: &[u8]) -> Vec<(u64, String)> {
-        let mut lines = JsonLines::new(bytes, PathBuf::new(), Compression::None, None);
+        let mut lines = JsonLines::new(bytes, PathBuf::new());
         lines.max_line_len = 16;
         let mut rows = Vec::new();
         while let Some(row) = lines.next_row().unwrap() {

@@ -7,17 +7,18 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::recipe::error::RecipeError;
+use crate::words::WordSplitter;
 
 /// The text that spans point into.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'t> {
-    pub(super) path: &'t Path,
-    pub(super) text: &'t str,
+pub(crate) struct Source<'t> {
+    pub(crate) path: &'t Path,
+    pub(crate) text: &'t str,
 }
 
 impl Source<'_> {
     /// The line of a span, from 1.
-    pub(super) fn line(self, span: &Range<usize>) -> usize {
+    pub(crate) fn line(self, span: &Range<usize>) -> usize {
         let before = self.text.as_bytes().iter().take(span.start);
         1 + before.filter(|&&byte| byte == b'\n').count()
     }
@@ -25,7 +26,7 @@ impl Source<'_> {
 
 /// One table, in which only known keys stand.
 #[derive(Clone)]
-pub(super) struct Fields<'t> {
+pub(crate) struct Fields<'t> {
     source: Source<'t>,
     /// How messages call this table.
     name: String,
@@ -33,7 +34,7 @@ pub(super) struct Fields<'t> {
 }
 
 impl<'t> Fields<'t> {
-    pub(super) fn new(
+    pub(crate) fn new(
         source: Source<'t>,
         name: String,
         table: &'t DeTable<'t>,
@@ -54,7 +55,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A table whose keys nobody knows.
-    pub(super) fn unchecked(source: Source<'t>, name: String, table: &'t DeTable<'t>) -> Self {
+    pub(crate) fn unchecked(source: Source<'t>, name: String, table: &'t DeTable<'t>) -> Self {
         Self {
             source,
             name,
@@ -62,21 +63,21 @@ impl<'t> Fields<'t> {
         }
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
     /// The line of a key's value; 0 where there is none.
-    pub(super) fn line(&self, key: &str) -> usize {
+    pub(crate) fn line(&self, key: &str) -> usize {
         self.get(key)
             .map_or(0, |value| self.source.line(&value.span()))
     }
 
-    pub(super) fn string(&self, key: &str) -> Result<Option<&'t str>, RecipeError> {
+    pub(crate) fn string(&self, key: &str) -> Result<Option<&'t str>, RecipeError> {
         self.read(key, "a string", DeValue::as_str)
     }
 
-    pub(super) fn required_string(&self, key: &'static str) -> Result<&'t str, RecipeError> {
+    pub(crate) fn required_string(&self, key: &'static str) -> Result<&'t str, RecipeError> {
         let value = self.string(key)?.ok_or_else(|| self.missing(key))?;
         if value.is_empty() {
             return Err(self.wrong(key, "a string with characters"));
@@ -84,12 +85,12 @@ impl<'t> Fields<'t> {
         Ok(value)
     }
 
-    pub(super) fn bool(&self, key: &str) -> Result<Option<bool>, RecipeError> {
+    pub(crate) fn bool(&self, key: &str) -> Result<Option<bool>, RecipeError> {
         self.read(key, "true or false", DeValue::as_bool)
     }
 
     /// A whole number, 0 or more.
-    pub(super) fn whole(&self, key: &str) -> Result<Option<u64>, RecipeError> {
+    pub(crate) fn whole(&self, key: &str) -> Result<Option<u64>, RecipeError> {
         self.read(key, "a whole number of 0 or more", |value| {
             let integer = value.as_integer()?;
             u64::from_str_radix(integer.as_str(), integer.radix()).ok()
@@ -97,7 +98,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A finite number, 0 or more.
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, RecipeError> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, RecipeError> {
         self.read(key, "a number of 0 or more", |value| {
             let number = match value.as_integer() {
                 Some(integer) => {
@@ -109,7 +110,7 @@ impl<'t> Fields<'t> {
         })
     }
 
-    pub(super) fn strings(&self, key: &str) -> Result<Option<Vec<String>>, RecipeError> {
+    pub(crate) fn strings(&self, key: &str) -> Result<Option<Vec<String>>, RecipeError> {
         self.read(key, "a list of strings", |value| {
             let strings = value.as_array()?.iter();
             strings
@@ -118,7 +119,17 @@ impl<'t> Fields<'t> {
         })
     }
 
-    pub(super) fn table(
+    /// The splitter that `words` names; it must be named.
+    pub(crate) fn words(&self) -> Result<WordSplitter, RecipeError> {
+        let name = self.required_string("words")?;
+        let known = WordSplitter::ALL.map(WordSplitter::as_str);
+        WordSplitter::ALL
+            .into_iter()
+            .find(|splitter| splitter.as_str() == name)
+            .ok_or_else(|| self.unknown_name("words", "word splitter", &known))
+    }
+
+    pub(crate) fn table(
         &self,
         key: &str,
         name: &str,
@@ -131,7 +142,7 @@ impl<'t> Fields<'t> {
     }
 
     /// An array of tables, each with its name and still without a check of its keys.
-    pub(super) fn tables(&self, key: &str) -> Result<Vec<&'t DeTable<'t>>, RecipeError> {
+    pub(crate) fn tables(&self, key: &str) -> Result<Vec<&'t DeTable<'t>>, RecipeError> {
         let tables = self.read(key, "an array of tables", |value| {
             value
                 .as_array()?
@@ -142,7 +153,7 @@ impl<'t> Fields<'t> {
         Ok(tables.unwrap_or_default())
     }
 
-    pub(super) fn missing(&self, key: &'static str) -> RecipeError {
+    pub(crate) fn missing(&self, key: &'static str) -> RecipeError {
         RecipeError::MissingKey {
             path: self.source.path.to_path_buf(),
             key,
@@ -151,7 +162,7 @@ impl<'t> Fields<'t> {
     }
 
     /// The value of `key` is not what was `expected`.
-    pub(super) fn wrong(&self, key: &str, expected: &str) -> RecipeError {
+    pub(crate) fn wrong(&self, key: &str, expected: &str) -> RecipeError {
         RecipeError::Value {
             path: self.source.path.to_path_buf(),
             line: self.line(key),
@@ -164,7 +175,7 @@ impl<'t> Fields<'t> {
         }
     }
 
-    pub(super) fn unknown_name(
+    pub(crate) fn unknown_name(
         &self,
         key: &str,
         what: &'static str,
@@ -184,23 +195,7 @@ impl<'t> Fields<'t> {
         }
     }
 
-    pub(super) fn not_supported(
-        &self,
-        key: &str,
-        what: &'static str,
-        name: &str,
-        supported: &[&str],
-    ) -> RecipeError {
-        RecipeError::NotSupported {
-            path: self.source.path.to_path_buf(),
-            line: self.line(key),
-            what,
-            name: name.into(),
-            supported: supported.join(", ").into(),
-        }
-    }
-
-    pub(super) fn source(&self) -> Source<'t> {
+    pub(crate) fn source(&self) -> Source<'t> {
         self.source
     }
 

@@ -4,9 +4,9 @@
 //! version can't do yet, and everything that asks for Books3.
 
 mod error;
-mod fields;
-mod filters;
+pub(crate) mod fields;
 mod parse;
+pub(crate) mod profiles;
 mod refuse_books3;
 
 use std::fmt;
@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use stablelm_tokenizer::SpecialTokensInText;
 
+use crate::dedup::minhash::MinhashRecipe;
 use crate::filter::FilterRecipe;
+use crate::lists::ListFile;
 use crate::split::SplitShares;
 
 pub use error::{RecipeError, TomlSyntax};
@@ -36,8 +38,16 @@ pub struct Recipe {
     pub sources: Vec<SourceRecipe>,
     /// Which duplicates are dropped.
     pub dedup: DedupRecipe,
-    /// What is written besides tokens.
+    /// What is written, and how.
     pub output: OutputRecipe,
+    /// Tokens of the training run that the mixture is planned for, e.g. 4e12.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training_tokens: Option<u64>,
+    /// Lists that extend what is known of Books3.
+    pub books3: Books3Recipe,
+    /// Files that filters and rules look into, once [`load_lists`](crate::load_lists) has read them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<ListFile>,
     /// The folder of the recipe, which relative paths start from.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -111,32 +121,52 @@ pub enum Sampling {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SourceKind {
-    /// The Pile: JSON lines of `text` and `meta.pile_set_name`.
-    Pile,
     /// Falcon RefinedWeb: parquet with a column `content`.
     FalconRefinedweb,
+    /// RedPajama 1T: JSON lines of its seven subsets, as released or raw.
+    Redpajama,
+    /// The Pile: JSON lines of `text` and `meta.pile_set_name`.
+    Pile,
+    /// pilev2-dev: parquet of `text` and `meta`, a Python dictionary in a string.
+    Pilev2,
+    /// StarCoder data: parquet with a column `content`, a folder a language.
+    Starcoderdata,
+    /// peS2o: JSON lines of papers.
+    Pes2o,
     /// JSON lines with a key for the text.
     Jsonl,
     /// Parquet with a column for the text.
     Parquet,
+    /// Arrow IPC, file or stream, with a column for the text.
+    Arrow,
 }
 
 impl SourceKind {
     /// Every kind that can be read.
-    pub const ALL: [Self; 4] = [
-        Self::Pile,
+    pub const ALL: [Self; 9] = [
         Self::FalconRefinedweb,
+        Self::Redpajama,
+        Self::Pile,
+        Self::Pilev2,
+        Self::Starcoderdata,
+        Self::Pes2o,
         Self::Jsonl,
         Self::Parquet,
+        Self::Arrow,
     ];
 
     /// The word used in recipes.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Pile => "pile",
             Self::FalconRefinedweb => "falcon-refinedweb",
+            Self::Redpajama => "redpajama",
+            Self::Pile => "pile",
+            Self::Pilev2 => "pilev2",
+            Self::Starcoderdata => "starcoderdata",
+            Self::Pes2o => "pes2o",
             Self::Jsonl => "jsonl",
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
     }
 }
@@ -152,11 +182,25 @@ impl fmt::Display for SourceKind {
 pub struct DedupRecipe {
     /// Whether a text that was seen before, in any source, is dropped.
     pub exact: bool,
+    /// How texts that are nearly equal are found, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minhash: Option<MinhashRecipe>,
 }
 
-/// What is written besides tokens.
+/// Files that extend what is known of Books3: the rules can be sharpened, never turned off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Books3Recipe {
+    /// Files of titles, one a line, relative to the recipe.
+    pub titles: Vec<String>,
+    /// Files of text fingerprints, relative to the recipe.
+    pub fingerprints: Vec<String>,
+}
+
+/// What is written, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OutputRecipe {
+    /// Most tokens in a shard of a source and split; 0 for one shard.
+    pub shard_tokens: u64,
     /// Whether the text of kept documents is written too.
     pub text: bool,
     /// Whether the table of dropped documents holds their text.

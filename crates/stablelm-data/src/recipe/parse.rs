@@ -6,18 +6,17 @@ use std::str::FromStr;
 use stablelm_tokenizer::SpecialTokensInText;
 use toml::de::DeTable;
 
+use crate::dedup::minhash::{self, MinhashRecipe};
+use crate::filter::FilterRecipe;
 use crate::recipe::error::{RecipeError, TomlSyntax};
 use crate::recipe::fields::{Fields, Source};
-use crate::recipe::filters::parse_filter;
+use crate::recipe::profiles;
 use crate::recipe::refuse_books3::refuse_books3;
 use crate::recipe::{
-    DedupRecipe, OutputRecipe, Recipe, Sampling, SourceKind, SourceRecipe, TokenizerRecipe,
-    folder_of,
+    Books3Recipe, DedupRecipe, OutputRecipe, Recipe, Sampling, SourceKind, SourceRecipe,
+    TokenizerRecipe, folder_of,
 };
 use crate::split::SplitShares;
-
-/// Kinds that recipes may name one day.
-const KINDS_TO_COME: [&str; 5] = ["arrow", "pes2o", "pilev2", "redpajama", "starcoderdata"];
 
 /// Parses and checks a recipe.
 ///
@@ -43,6 +42,8 @@ pub fn parse_recipe(text: &str, recipe_path: &Path) -> Result<Recipe, RecipeErro
         "sources",
         "dedup",
         "output",
+        "training_tokens",
+        "books3",
     ];
     let root = Fields::new(source, "the recipe".to_owned(), table, &known)?;
     Ok(Recipe {
@@ -53,6 +54,9 @@ pub fn parse_recipe(text: &str, recipe_path: &Path) -> Result<Recipe, RecipeErro
         sources: parse_sources(&root)?,
         dedup: parse_dedup(&root)?,
         output: parse_output(&root)?,
+        training_tokens: root.whole("training_tokens")?,
+        books3: parse_books3(&root)?,
+        lists: Vec::new(),
         folder: folder_of(recipe_path),
     })
 }
@@ -101,10 +105,10 @@ fn parse_dedup(root: &Fields<'_>) -> Result<DedupRecipe, RecipeError> {
     let Some(fields) = root.table("dedup", "`[dedup]`", &["exact", "minhash"])? else {
         return Ok(DedupRecipe::default());
     };
-    if fields.has("minhash") {
-        return Err(fields.not_supported("minhash", "dedup", "minhash", &["exact"]));
-    }
+    let minhash = fields.table("minhash", "`[dedup.minhash]`", minhash::KEYS)?;
+    let minhash = minhash.map(|fields| MinhashRecipe::parse(&fields));
     Ok(DedupRecipe {
+        minhash: minhash.transpose()?,
         exact: fields.bool("exact")?.unwrap_or(false),
     })
 }
@@ -114,13 +118,20 @@ fn parse_output(root: &Fields<'_>) -> Result<OutputRecipe, RecipeError> {
     let Some(fields) = root.table("output", "`[output]`", &known)? else {
         return Ok(OutputRecipe::default());
     };
-    if let Some(tokens) = fields.whole("shard_tokens")?.filter(|&tokens| tokens != 0) {
-        let name = tokens.to_string();
-        return Err(fields.not_supported("shard_tokens", "`shard_tokens`", &name, &["0"]));
-    }
     Ok(OutputRecipe {
+        shard_tokens: fields.whole("shard_tokens")?.unwrap_or(0),
         text: fields.bool("text")?.unwrap_or(false),
         dropped_text: fields.bool("dropped_text")?.unwrap_or(false),
+    })
+}
+
+fn parse_books3(root: &Fields<'_>) -> Result<Books3Recipe, RecipeError> {
+    let Some(fields) = root.table("books3", "`[books3]`", &["titles", "fingerprints"])? else {
+        return Ok(Books3Recipe::default());
+    };
+    Ok(Books3Recipe {
+        titles: fields.strings("titles")?.unwrap_or_default(),
+        fingerprints: fields.strings("fingerprints")?.unwrap_or_default(),
     })
 }
 
@@ -180,23 +191,22 @@ fn parse_source(
         ));
     }
     let kind = parse_kind(&fields)?;
-    if let Some(profile) = fields.string("profile")? {
-        return Err(fields.not_supported(
-            "profile",
-            "profile",
-            profile,
-            &["`[[sources.filters]]`"],
-        ));
-    }
-    let generic = matches!(kind, SourceKind::Jsonl | SourceKind::Parquet);
+    let generic = matches!(
+        kind,
+        SourceKind::Jsonl | SourceKind::Parquet | SourceKind::Arrow
+    );
     for key in ["text", "id"] {
         if fields.has(key) && !generic {
             return Err(fields.wrong(key, &format!("nothing: kind `{kind}` has its own columns")));
         }
     }
-    let mut filters = Vec::new();
+    let mut filters = match fields.string("profile")? {
+        None => Vec::new(),
+        Some(profile) => profiles::filters(profile)
+            .ok_or_else(|| fields.unknown_name("profile", "profile", &profiles::NAMES))?,
+    };
     for (index, table) in fields.tables("filters")?.into_iter().enumerate() {
-        filters.push(parse_filter(
+        filters.push(FilterRecipe::parse(
             source,
             table,
             &format!("filter {} of {called}", index + 1),
@@ -222,9 +232,6 @@ fn parse_kind(fields: &Fields<'_>) -> Result<SourceKind, RecipeError> {
     {
         return Ok(found);
     }
-    if KINDS_TO_COME.contains(&kind) {
-        return Err(fields.not_supported("kind", "kind", kind, &supported));
-    }
     Err(fields.unknown_name("kind", "kind", &supported))
 }
 
@@ -234,14 +241,6 @@ fn parse_paths(fields: &Fields<'_>) -> Result<Vec<String>, RecipeError> {
         .ok_or_else(|| fields.missing("paths"))?;
     if paths.is_empty() || paths.iter().any(String::is_empty) {
         return Err(fields.wrong("paths", "at least one path, and none empty"));
-    }
-    if let Some(remote) = paths.iter().find(|path| path.contains("://")) {
-        return Err(fields.not_supported(
-            "paths",
-            "remote path",
-            remote,
-            &["local paths and globs"],
-        ));
     }
     Ok(paths)
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::document::RowError;
 use crate::read::chunks::{Chunk, ChunkReader, Found};
 use crate::read::compression::{self, Count};
+use crate::read::container::{self, Container};
 use crate::read::jsonl::{JsonSchema, MAX_LINE_LEN};
-use crate::read::parquet::{ParquetRows, ParquetSchema};
-use crate::read::{RawRow, ReadError};
+use crate::read::{FileRows, RawRow, ReadError, Schema};
+use crate::recipe::SourceKind;
 use crate::tokenize::{TokenizeError, TokenizeOptions};
 
 /// The input that means standard input.
@@ -84,7 +85,7 @@ enum Open<'s> {
         is_first: bool,
     },
     Table {
-        rows: Box<ParquetRows>,
+        rows: Box<FileRows>,
         is_first: bool,
     },
 }
@@ -164,13 +165,14 @@ impl<'a, 's> Inputs<'a, 's> {
             let reader = open_stdin(stdin).map_err(ReadError::io(path))?;
             return Ok(lines(reader, Count::default()));
         }
-        if is_table(path).map_err(ReadError::io(path))? {
-            let schema = ParquetSchema {
-                text: self.schema.text.clone(),
-                id: None,
-                id_required: false,
-            };
-            let rows = ParquetRows::open(path, &schema, chunk_len)?;
+        let kind = match container::of_file(path).map_err(ReadError::io(path))? {
+            Container::Lines => None,
+            Container::Parquet => Some(SourceKind::Parquet),
+            Container::ArrowFile | Container::ArrowStream => Some(SourceKind::Arrow),
+        };
+        if let Some(kind) = kind {
+            let schema = Schema::of_text(kind, &self.schema.text);
+            let rows = FileRows::open(path, &schema, chunk_len)?;
             return Ok(Open::Table {
                 rows: Box::new(rows),
                 is_first: true,
@@ -225,11 +227,6 @@ impl Open<'_> {
 
 fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == STDIN
-}
-
-/// Whether a file is a table. What is no file, such as a pipe, can be read once and holds lines.
-fn is_table(path: &Path) -> std::io::Result<bool> {
-    Ok(std::fs::metadata(path)?.is_file() && compression::is_parquet(path)?)
 }
 
 fn open_stdin<'s>(

@@ -16,9 +16,11 @@ pub(crate) struct DroppedRow {
     pub(crate) row: i64,
     pub(crate) id: Option<String>,
     pub(crate) stage: Arc<str>,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: String,
     pub(crate) value: Option<f64>,
     pub(crate) threshold: Option<f64>,
+    /// The document that stays in place of this one: source, path and row.
+    pub(crate) duplicate_of: Option<String>,
 }
 
 /// A dropped document with its text.
@@ -39,6 +41,7 @@ impl TableRow for DroppedRow {
             Field::new("reason", DataType::Utf8, false),
             Field::new("value", DataType::Float64, true),
             Field::new("threshold", DataType::Float64, true),
+            Field::new("duplicate_of", DataType::Utf8, true),
         ]
     }
 
@@ -83,8 +86,13 @@ fn columns<R>(rows: &[R], row: fn(&R) -> &DroppedRow) -> Vec<ArrayRef> {
         Arc::new(Int64Array::from_iter_values(rows().map(|row| row.row))),
         Arc::new(rows().map(|row| row.id.as_deref()).collect::<StringArray>()),
         Arc::new(StringArray::from_iter_values(rows().map(|row| &row.stage))),
-        Arc::new(StringArray::from_iter_values(rows().map(|row| row.reason))),
+        Arc::new(StringArray::from_iter_values(rows().map(|row| &row.reason))),
         Arc::new(rows().map(|row| row.value).collect::<Float64Array>()),
         Arc::new(rows().map(|row| row.threshold).collect::<Float64Array>()),
+        Arc::new(
+            rows()
+                .map(|row| row.duplicate_of.as_deref())
+                .collect::<StringArray>(),
+        ),
     ]
 }

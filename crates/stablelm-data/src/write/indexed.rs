@@ -18,6 +18,8 @@ use crate::write::WriteError;
 
 pub(crate) const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 pub(crate) const VERSION: u64 = 1;
+/// Where the lengths begin in an index.
+pub(crate) const HEADER_LEN: u64 = 34;
 const BUFFER_LEN: usize = 128 << 10;
 /// Bytes of tokens that are carried to the disk at once while others are written.
 const SYNC_LEN: usize = 16 << 20;
@@ -131,40 +133,13 @@ impl IndexedWriter {
         self.num_tokens
     }
 
-    /// Appends a document; returns its length as the index says it.
-    pub(crate) fn push(&mut self, ids: &[u32]) -> Result<i32, WriteError> {
-        let too_long = |_| WriteError::TooManyTokens {
-            path: self.bin_path.clone(),
-            tokens: ids.len(),
-        };
-        let length = i32::try_from(ids.len()).map_err(too_long)?;
-        self.bytes.clear();
-        for &id in ids {
-            let misfit = |_| WriteError::TokenId {
-                path: self.bin_path.clone(),
-                id,
-                dtype: self.dtype,
-            };
-            match self.dtype {
-                TokenDtype::U16 => {
-                    self.bytes
-                        .extend(u16::try_from(id).map_err(misfit)?.to_le_bytes());
-                }
-                TokenDtype::I32 => {
-                    self.bytes
-                        .extend(i32::try_from(id).map_err(misfit)?.to_le_bytes());
-                }
-            }
-        }
-        self.bin
-            .write_all(&self.bytes)
-            .map_err(WriteError::io(&self.bin_path))?;
-        self.lengths
-            .write_all(&length.to_le_bytes())
-            .map_err(WriteError::io(&self.lengths_path))?;
-        self.num_documents += 1;
-        self.num_tokens += ids.len() as u64;
-        Ok(length)
+    /// Appends a document whose tokens lie in `tokens` as they lie in a file; returns its length as
+    /// the index says it.
+    pub(crate) fn push_bytes(&mut self, tokens: &[u8]) -> Result<i32, WriteError> {
+        let size = usize::try_from(self.dtype.size()).expect("2 or 4");
+        let length = tokens.len() / size;
+        self.push_all(tokens, &[length])?;
+        Ok(i32::try_from(length).expect("the index took it"))
     }
 
     /// Appends documents of the lengths given, whose tokens lie in `tokens` as they lie in a file.

@@ -8,6 +8,7 @@ pub(crate) mod neox_yml;
 pub(crate) mod quarantine;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod token_files;
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -163,7 +163,7 @@ mod tests {
         let prefix = folder.path().join("tokens");
         full(folder.path(), "tokens.bin");
         let mut writer = IndexedWriter::create(&prefix, TokenDtype::U16).unwrap();
-        writer.push(&[1]).unwrap();
+        writer.push_bytes(&[1, 0]).unwrap();
         check(&writer.finish().unwrap_err());
         assert!(!with_suffix(&prefix, ".idx").exists());
     }

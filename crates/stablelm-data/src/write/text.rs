@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field};
 
 use crate::document::Split;
@@ -12,7 +12,8 @@ use crate::write::table::TableRow;
 #[derive(Debug)]
 pub(crate) struct TextRow {
     pub(crate) split: Split,
-    /// Number of the document in the dataset of its split, from 0.
+    pub(crate) shard: u32,
+    /// Number of the document in its shard, from 0.
     pub(crate) document: i64,
     pub(crate) subset: Option<String>,
     pub(crate) path: Arc<str>,
@@ -25,6 +26,7 @@ impl TableRow for TextRow {
     fn fields() -> Vec<Field> {
         vec![
             Field::new("split", DataType::Utf8, false),
+            Field::new("shard", DataType::Int32, false),
             Field::new("document", DataType::Int64, false),
             Field::new("subset", DataType::Utf8, true),
             Field::new("path", DataType::Utf8, false),
@@ -38,6 +40,9 @@ impl TableRow for TextRow {
         vec![
             Arc::new(StringArray::from_iter_values(
                 rows.iter().map(|row| row.split.as_str()),
+            )),
+            Arc::new(Int32Array::from_iter_values(
+                rows.iter().map(|row| row.shard.cast_signed()),
             )),
             Arc::new(Int64Array::from_iter_values(
                 rows.iter().map(|row| row.document),

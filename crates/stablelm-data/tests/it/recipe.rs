@@ -131,53 +131,6 @@ fn mistakes_name_key_and_line_and_the_nearest_known_key() {
 }
 
 #[test]
-fn what_does_not_work_yet_is_refused_by_name() {
-    check(
-        "falcon-refinedweb",
-        "redpajama",
-        "kind `redpajama` at line 12",
-    );
-    check(
-        "falcon-refinedweb",
-        "redpajama",
-        "supported: pile, falcon-refinedweb, jsonl, parquet",
-    );
-    check(
-        "falcon-refinedweb",
-        "falcon-refined-web",
-        "the nearest known one is `falcon-refinedweb`",
-    );
-    check(
-        "\"gopher-quality\"",
-        "\"gopher-repetition\"",
-        "filter `gopher-repetition` at line 16",
-    );
-    check(
-        "\"gopher-quality\"",
-        "\"gopher-qualty\"",
-        "the nearest known one is `gopher-quality`",
-    );
-    check("\"whitespace\"", "\"spacy-en\"", "word splitter `spacy-en`");
-    check(
-        "\"whitespace\"",
-        "\"white-space\"",
-        "the nearest known one is `whitespace`",
-    );
-    check("exact = true", "minhash.ngram = 5", "dedup `minhash`");
-    check(
-        "shard_tokens = 0",
-        "shard_tokens = 1_000",
-        "`shard_tokens` `1000`",
-    );
-    check(
-        "web/*.parquet",
-        "s3://web/*.parquet",
-        "remote path `s3://web/*.parquet`",
-    );
-    check("weight = 2", "profile = \"web\"", "profile `web`");
-}
-
-#[test]
 fn books3_is_refused_however_it_is_asked_for() {
     for (from, to) in [
         ("name = \"web\"", "name = \"Books3\""),

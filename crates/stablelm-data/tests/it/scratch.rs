@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
-use stablelm_data::{PrepareError, PrepareOptions, Prepared, Recipe, SourceKind, parse_recipe};
+use stablelm_data::{
+    PrepareError, PrepareOptions, Prepared, Recipe, RemoteOptions, SourceKind, parse_recipe,
+};
 use stablelm_tokenizer::Tokenizer;
 
 pub(crate) struct Scratch {
@@ -73,6 +75,7 @@ pub(crate) fn prepare(
         output,
         threads: NonZeroUsize::new(threads).unwrap(),
         memory_limit,
+        remote: &RemoteOptions::default(),
         tool_version: "1.2.3",
         license_of: &license_of,
     })

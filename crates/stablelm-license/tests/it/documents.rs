@@ -1,8 +1,9 @@
 //! What the documents must hold, rule by rule.
 
 use stablelm_license::{
-    DISCLAIMER, Ledger, ModelFacts, Registry, attribution_line, attribution_markdown, cite_bibtex,
-    cite_cff, croissant, ledger_from_card, model_card, notice,
+    CroissantField, CroissantRecordSet, CroissantType, DISCLAIMER, Ledger, ModelFacts, RaiTerm,
+    Registry, attribution_line, attribution_markdown, cite_bibtex, cite_cff, croissant,
+    ledger_from_card, model_card, notice,
 };
 
 use crate::samples::{converted, dataset, facts, mixture};
@@ -245,5 +246,55 @@ fn croissant_has_every_required_field() {
     assert_eq!(
         document["distribution"][0]["sha256"].as_str().map(str::len),
         Some(64)
+    );
+}
+
+#[test]
+fn croissant_describes_tables_and_responsible_use() {
+    let mut dataset = dataset();
+    dataset.record_sets = vec![CroissantRecordSet {
+        name: "web_train".to_owned(),
+        description: "A row a document.".to_owned(),
+        file: "web_train_text_document.documents.parquet".to_owned(),
+        key: vec!["document"],
+        fields: vec![CroissantField {
+            name: "document",
+            description: "Its number.",
+            data_type: CroissantType::Integer,
+        }],
+    }];
+    dataset.rai = vec![(RaiTerm::DataUseCases, vec!["Pretraining.".to_owned()])];
+    dataset.generated_by = Some("stablelm data prepare 0.1.0".to_owned());
+    let document = croissant(&mixture(), &dataset);
+    assert_eq!(
+        document["recordSet"],
+        serde_json::json!([{
+            "@type": "cr:RecordSet",
+            "@id": "web_train",
+            "name": "web_train",
+            "description": "A row a document.",
+            "key": [{"@id": "web_train/document"}],
+            "field": [{
+                "@type": "cr:Field",
+                "@id": "web_train/document",
+                "name": "document",
+                "description": "Its number.",
+                "dataType": "sc:Integer",
+                "source": {
+                    "fileObject": {"@id": "web_train_text_document.documents.parquet"},
+                    "extract": {"column": "document"}
+                }
+            }]
+        }])
+    );
+    assert_eq!(
+        document["conformsTo"][1],
+        "http://mlcommons.org/croissant/RAI/1.0"
+    );
+    assert_eq!(document["rai:dataUseCases"][0], "Pretraining.");
+    let origins = document["prov:wasDerivedFrom"].to_string();
+    assert!(
+        origins.contains("falcon-refinedweb") && !origins.contains("books3"),
+        "{origins}"
     );
 }

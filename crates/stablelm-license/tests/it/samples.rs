@@ -78,6 +78,9 @@ pub(crate) fn dataset() -> CroissantDataset {
             file("web_train_text_document.bin", "application/octet-stream"),
             file("web_train_text_document.idx", "application/octet-stream"),
         ],
+        record_sets: Vec::new(),
+        rai: Vec::new(),
+        generated_by: None,
     }
 }
 
