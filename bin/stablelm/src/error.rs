@@ -128,7 +128,7 @@ impl CommandError {
     fn hint_for_machine(self) -> Self {
         let full = chain_io(&self.source).is_some_and(|error| is_full(error.kind()));
         if full {
-            self.hint("free some space or write to another disk; nothing was left behind")
+            self.hint("free some space or write to another disk")
         } else {
             self
         }

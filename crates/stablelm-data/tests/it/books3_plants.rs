@@ -4,11 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stablelm_data::{DEFAULT_BLOCK_LETTERS, FingerprintOptions, build_fingerprints};
+use stablelm_data::{
+    DEFAULT_BLOCK_LETTERS, FingerprintOptions, VerifyOptions, build_fingerprints, load_lists,
+    parse_recipe, verify, write_manifest,
+};
 use stablelm_testkit::corpus;
+
+use crate::scratch::Scratch;
 
 /// Files for a run, and what it must count.
 pub(crate) struct Plants {
@@ -208,4 +214,51 @@ fn the_plants_are_as_many_as_they_say() {
     let folder = tempfile::tempdir().unwrap();
     write_fingerprints(&plants, folder.path(), "stand-ins.fingerprints");
     assert!(folder.path().join("stand-ins.fingerprints").is_file());
+}
+
+/// Books3 in six disguises, through a whole run: what comes out is clean, and each rule has its count.
+#[test]
+fn a_run_over_disguised_books_comes_out_clean() {
+    let scratch = Scratch::new();
+    let plants = books3_plants();
+    scratch.write("pile.jsonl", &plants.pile);
+    scratch.write("redpajama.jsonl", &plants.redpajama);
+    scratch.write("titles.txt", &plants.titles);
+    write_fingerprints(&plants, &scratch.path(""), "stand-ins.fingerprints");
+    let recipe = "name = 'test'\nseed = 1\n[tokenizer]\nsource = 'tokenizer.json'\n\
+        [[sources]]\nname = 'pile'\nkind = 'pile'\npaths = ['pile.jsonl']\n\
+        [[sources]]\nname = 'red'\nkind = 'redpajama'\npaths = ['redpajama.jsonl']\n\
+        [books3]\ntitles = ['titles.txt']\nfingerprints = ['stand-ins.fingerprints']\n";
+    let mut recipe = parse_recipe(recipe, &scratch.path("recipe.toml")).unwrap();
+    load_lists(&mut recipe).unwrap();
+    assert_eq!(recipe.lists.len(), 2);
+    let prepared = scratch.prepare(&recipe, "out").unwrap();
+    let report = &prepared.report;
+    let by_rule: BTreeMap<&str, u64> = report
+        .books3
+        .by_rule
+        .iter()
+        .map(|(rule, count)| (rule.as_str(), *count))
+        .collect();
+    assert_eq!(by_rule, plants.by_rule);
+    assert_eq!(
+        report.books3.documents_excluded,
+        by_rule.values().sum::<u64>()
+    );
+    assert_eq!(report.books3.remaining, 0);
+    assert_eq!(report.books3.quarantined, plants.quarantined);
+    assert_eq!(report.documents_kept, plants.innocent);
+    assert_eq!(report.books3.fingerprints, 3);
+
+    write_manifest(&scratch.path("out"), &prepared).unwrap();
+    let verification = verify(&VerifyOptions {
+        folder: &scratch.path("out"),
+        inputs: &scratch.path(""),
+        threads: NonZeroUsize::MIN,
+    });
+    let verification = verification.unwrap();
+    assert!(verification.passed, "{:?}", verification.findings);
+    assert_eq!(verification.books3.remaining, 0);
+    let excluded = report.books3.documents_excluded;
+    assert_eq!(verification.books3.documents_excluded, excluded);
 }
