@@ -57,7 +57,7 @@ pub(crate) const VARIABLES: [(&str, &str); 5] = [
     ),
 ];
 
-const DEFAULT_MEMORY_LIMIT: ByteSize = ByteSize::gib(1);
+const DEFAULT_MEMORY_LIMIT: ByteSize = ByteSize::mib(256);
 
 #[expect(
     clippy::disallowed_methods,

@@ -91,7 +91,7 @@ pub(crate) struct Prepare {
     /// Read N documents of each source for the estimate [default: 1000]
     #[arg(long, value_name = "N", requires = "dry_run")]
     pub(crate) sample: Option<u64>,
-    /// Keep batches and deduplication below this much memory [default: 1 GiB]
+    /// Keep batches and deduplication below this much memory [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<ByteSize>,
     #[command(flatten)]
