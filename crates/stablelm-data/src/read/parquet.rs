@@ -62,6 +62,8 @@ impl ParquetBatches {
         let columns = Columns::find(path, schema, metadata.schema().fields())?;
         let metadata = guarded(|| as_views(&metadata))
             .map_err(|error| OpenError::Columnar(error).at(path, columns.names()))?;
+        check_places(&metadata, &columns, gate.len())
+            .map_err(|error| OpenError::Columnar(error).at(path, columns.names()))?;
         let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.places.iter().copied());
         Ok(Self {
             path: path.to_path_buf(),
@@ -234,6 +236,34 @@ fn as_views(metadata: &ArrowReaderMetadata) -> Result<ArrowReaderMetadata, Colum
         metadata.metadata().clone(),
         options,
     )?)
+}
+
+/// Checks that the bytes of every column that is read lie within the file.
+fn check_places(
+    metadata: &ArrowReaderMetadata,
+    columns: &Columns,
+    file_len: u64,
+) -> Result<(), ColumnarError> {
+    let schema = metadata.parquet_schema();
+    let is_read = |leaf: usize| columns.places.contains(&schema.get_column_root_idx(leaf));
+    for group in metadata.metadata().row_groups() {
+        let leaves = group.columns().iter().enumerate();
+        for (_, column) in leaves.filter(|(leaf, _)| is_read(*leaf)) {
+            let start = column.dictionary_page_offset();
+            let start = u64::try_from(start.unwrap_or(column.data_page_offset())).ok();
+            let len = u64::try_from(column.compressed_size()).ok();
+            let end = start
+                .zip(len)
+                .and_then(|(start, len)| start.checked_add(len));
+            if end.is_none_or(|end| end > file_len) {
+                return Err(ColumnarError::refused(format!(
+                    "column `{}` lies outside of the file",
+                    column.column_path()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Names of all columns of a file, in order, with their types.
