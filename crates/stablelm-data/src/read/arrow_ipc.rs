@@ -75,12 +75,15 @@ impl ArrowBatches {
             Container::ArrowFile => source.open_file(),
             _ => source.open_stream(),
         });
-        let (found, version, blocks) = opened.map_err(|source| ReadError::Arrow {
+        let (found, blocks) = opened.map_err(|source| ReadError::Arrow {
             path: path.to_path_buf(),
             source,
         })?;
         let columns = Columns::find(path, schema, found.fields())?;
-        let decoder = FileDecoder::new(found, version).with_projection(columns.places.clone());
+        // Footers name other versions than the messages do, and only those of the messages count;
+        // with the first version the library does not compare them.
+        let decoder =
+            FileDecoder::new(found, MetadataVersion::V1).with_projection(columns.places.clone());
         Ok(Self {
             path: path.to_path_buf(),
             source,
@@ -188,7 +191,7 @@ struct Source {
     offset: u64,
 }
 
-type Opened = (SchemaRef, MetadataVersion, Option<Vec<Place>>);
+type Opened = (SchemaRef, Option<Vec<Place>>);
 
 impl Source {
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), ColumnarError> {
@@ -233,7 +236,7 @@ impl Source {
         let mut places = places?;
         places.reverse();
         self.offset = MAGIC_LEN;
-        Ok((schema, footer.version(), Some(places)))
+        Ok((schema, Some(places)))
     }
 
     /// Reads the first message of a stream, its schema.
@@ -244,7 +247,7 @@ impl Source {
         let schema = message.header_as_schema();
         let schema = to_schema(&schema.ok_or_else(|| no_header("a schema"))?)?;
         self.offset = place.offset + place.head_len + place.body_len;
-        Ok((schema, message.version(), None))
+        Ok((schema, None))
     }
 
     /// Where the next message of a stream lies; nothing at its end.
