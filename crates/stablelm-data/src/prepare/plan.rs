@@ -40,7 +40,7 @@ pub struct PlanOptions<'a> {
     pub sample: usize,
     /// Threads to work on, and to estimate for.
     pub threads: NonZeroUsize,
-    /// How remote paths are reached; their files are counted, not read.
+    /// How remote paths are reached. A plan can't read their files yet, and fails on them.
     pub remote: &'a RemoteOptions,
     /// Licenses of sources and subsets.
     pub license_of: LicenseOf<'a>,
