@@ -24,7 +24,7 @@ use std::{env, fs};
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Tensor, Var};
 use serde_json::json;
-use stablelm_inference::{LoadOptions, WeightDtype, load};
+use stablelm_inference::{LoadOptions, load};
 use stablelm_model::{
     Dtype, ModelConfig, Parameter, ParameterPart, ParameterRole, TensorInfo, TensorSource,
     TensorSourceError, parameters,
@@ -442,10 +442,7 @@ impl TensorSource for Saved {
 /// Reads a stretch of the text with the crate and with the forward pass above.
 fn compare(network: &Network, saved: &Saved, tokens: &[u32]) -> Result<(), Failure> {
     let ids = &tokens[..200];
-    let options = LoadOptions {
-        device: stablelm_inference::Device::Cpu,
-        dtype: WeightDtype::Auto,
-    };
+    let options = LoadOptions::default();
     let found = load(&network.config, saved, &options)?
         .logits(ids)?
         .concat();

@@ -6,6 +6,7 @@ use std::fmt;
 use stablelm_model::{Dtype, ModelConfig, Parameter, TensorSource, TensorSourceError, parameters};
 
 use crate::backend::BackendError;
+use crate::cpu::pool::ThreadsError;
 
 /// Buffers that old checkpoints carry and that follow from the configuration.
 const HARMLESS: [&str; 3] = [
@@ -49,6 +50,9 @@ pub enum LoadError {
         /// The number of bytes the source gave.
         found: usize,
     },
+    /// The system gives no threads to compute on.
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
     /// The device failed.
     #[error("failed to load weights onto the device")]
     Backend(#[from] BackendError),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Device {
-    /// The processor, on the threads of [`with_threads`](crate::with_threads).
+    /// The processor.
     Cpu,
 }
 

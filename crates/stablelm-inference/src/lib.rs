@@ -8,7 +8,7 @@
 //! use std::borrow::Cow;
 //! use std::ops::ControlFlow;
 //!
-//! use stablelm_inference::{Device, GenerateOptions, LoadOptions, Sampling, WeightDtype, generate, load};
+//! use stablelm_inference::{GenerateOptions, LoadOptions, Sampling, generate, load};
 //! use stablelm_model::{
 //!     Dtype, ModelConfig, Parameter, TensorInfo, TensorSource, TensorSourceError, parameters,
 //! };
@@ -35,7 +35,7 @@
 //!         "num_hidden_layers": 1, "num_attention_heads": 2}"#,
 //! )?;
 //! let weights = Halves(parameters(&config).collect());
-//! let model = load(&config, &weights, &LoadOptions { device: Device::Cpu, dtype: WeightDtype::Auto })?;
+//! let model = load(&config, &weights, &LoadOptions::default())?;
 //! let options = GenerateOptions {
 //!     max_new_tokens: 3,
 //!     sampling: Sampling::greedy(),
@@ -70,7 +70,7 @@ mod weights;
 
 pub use backend::BackendError;
 pub use check::{LoadError, TensorMismatch};
-pub use cpu::parallel::{ThreadsError, with_threads};
+pub use cpu::pool::ThreadsError;
 pub use device::{Device, DeviceError};
 pub use generate::{
     FinishReason, GenerateError, GenerateOptions, GeneratedToken, Generation, Timings, generate,

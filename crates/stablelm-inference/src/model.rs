@@ -1,5 +1,7 @@
 //! A loaded model, whatever device it is on.
 
+use std::num::NonZeroUsize;
+
 use stablelm_model::{ModelConfig, TensorSource};
 
 use crate::backend::BackendError;
@@ -18,6 +20,19 @@ pub struct LoadOptions {
     pub device: Device,
     /// What matrices are kept in; sums are made in f32 with any of them.
     pub dtype: WeightDtype,
+    /// On how many threads the processor computes; as many as it has where this is `None`. Results don't depend on it.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Default for LoadOptions {
+    /// Returns the processor, with all its threads, and the file's own dtype.
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            dtype: WeightDtype::Auto,
+            threads: None,
+        }
+    }
 }
 
 /// Weights on a device, ready to continue prompts. It holds no sequence: any number of them can be read at once.
@@ -41,7 +56,8 @@ pub fn load(
     check(config, source)?;
     let (network, dtype, weight_bytes): (Box<dyn Network>, _, _) = match options.device {
         Device::Cpu => {
-            let loaded = weights::load(Cpu, config, source, options.dtype)?;
+            let cpu = Cpu::new(options.threads)?;
+            let loaded = weights::load(cpu, config, source, options.dtype)?;
             (Box::new(loaded.decoder), loaded.dtype, loaded.weight_bytes)
         }
     };

@@ -3,8 +3,11 @@
 //! bf16 and f16 stay as 16 raw bits; they are widened where they are used, exactly.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
+use bytemuck::Pod;
+use bytes::Bytes;
 use stablelm_model::Dtype;
 
 /// The number format in which weight matrices are kept. Biases and normalizations are always f32.
@@ -115,28 +118,78 @@ pub(crate) struct StoredMatrix {
 
 /// The numbers of a matrix, each kind in its own vector so that kernels are chosen once a matrix.
 pub(crate) enum StoredValues {
-    F32(Vec<f32>),
-    Bf16(Vec<u16>),
-    F16(Vec<u16>),
+    F32(Numbers<f32>),
+    Bf16(Numbers<u16>),
+    F16(Numbers<u16>),
+}
+
+/// Numbers of one width: our own, or a share of a file's memory map.
+pub(crate) enum Numbers<T> {
+    Owned(Vec<T>),
+    /// Little-endian bytes, aligned for `T`.
+    Shared(Bytes),
+}
+
+impl<T: Pod> Numbers<T> {
+    /// Takes little-endian bytes as they are where that is possible, and copies them otherwise.
+    fn from_bytes(bytes: Bytes, read: impl Fn(&[u8]) -> Vec<T>) -> Self {
+        if cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, T>(&bytes).is_ok() {
+            Self::Shared(bytes)
+        } else {
+            Self::Owned(read(&bytes))
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+}
+
+impl<T: Pod> Deref for Numbers<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Owned(values) => values,
+            Self::Shared(bytes) => bytemuck::cast_slice(bytes),
+        }
+    }
+}
+
+impl<T> From<Vec<T>> for Numbers<T> {
+    fn from(values: Vec<T>) -> Self {
+        Self::Owned(values)
+    }
 }
 
 impl StoredValues {
     /// Converts little-endian bytes of a floating point dtype; rounds to nearest, ties to even.
-    pub(crate) fn from_bytes(bytes: &[u8], from: Dtype, to: StoredDtype) -> Option<Self> {
+    ///
+    /// Bytes that are in the right dtype already are shared, not copied.
+    pub(crate) fn from_bytes(bytes: Bytes, from: Dtype, to: StoredDtype) -> Option<Self> {
+        fn rounded(values: Vec<f32>, round: fn(f32) -> u16) -> Numbers<u16> {
+            values.into_iter().map(round).collect::<Vec<_>>().into()
+        }
         Some(match (from, to) {
-            (Dtype::Bf16, StoredDtype::Bf16) => Self::Bf16(halves(bytes).collect()),
-            (Dtype::F16, StoredDtype::F16) => Self::F16(halves(bytes).collect()),
-            (_, StoredDtype::F32) => Self::F32(floats(bytes, from)?),
-            (_, StoredDtype::Bf16) => Self::Bf16(
-                floats(bytes, from)?
-                    .into_iter()
-                    .map(bf16_from_f32)
-                    .collect(),
-            ),
-            (_, StoredDtype::F16) => {
-                Self::F16(floats(bytes, from)?.into_iter().map(f16_from_f32).collect())
+            (Dtype::F32, StoredDtype::F32) => Self::F32(Numbers::from_bytes(bytes, singles)),
+            (Dtype::Bf16, StoredDtype::Bf16) => {
+                Self::Bf16(Numbers::from_bytes(bytes, |bytes| halves(bytes).collect()))
             }
+            (Dtype::F16, StoredDtype::F16) => {
+                Self::F16(Numbers::from_bytes(bytes, |bytes| halves(bytes).collect()))
+            }
+            (_, StoredDtype::F32) => Self::F32(floats(&bytes, from)?.into()),
+            (_, StoredDtype::Bf16) => Self::Bf16(rounded(floats(&bytes, from)?, bf16_from_f32)),
+            (_, StoredDtype::F16) => Self::F16(rounded(floats(&bytes, from)?, f16_from_f32)),
         })
+    }
+
+    /// Returns whether the numbers lie in a file's memory map.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self {
+            Self::F32(values) => values.is_shared(),
+            Self::Bf16(bits) | Self::F16(bits) => bits.is_shared(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -154,12 +207,7 @@ impl StoredValues {
 )]
 pub(crate) fn floats(bytes: &[u8], from: Dtype) -> Option<Vec<f32>> {
     Some(match from {
-        Dtype::F32 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect(),
+        Dtype::F32 => singles(bytes),
         Dtype::F64 => bytes
             .as_chunks()
             .0
@@ -170,6 +218,11 @@ pub(crate) fn floats(bytes: &[u8], from: Dtype) -> Option<Vec<f32>> {
         Dtype::F16 => halves(bytes).map(f32_from_f16).collect(),
         _ => return None,
     })
+}
+
+fn singles(bytes: &[u8]) -> Vec<f32> {
+    let singles = bytes.as_chunks().0.iter();
+    singles.map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 fn halves(bytes: &[u8]) -> impl Iterator<Item = u16> {

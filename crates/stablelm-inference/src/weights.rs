@@ -1,9 +1,9 @@
 //! From a source of tensors to a network on a device.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use stablelm_model::{
     Activation, Architecture, Dtype, ModelConfig, Parameter, ParameterPart, ParameterRole,
     TensorSource, parameters,
@@ -125,7 +125,7 @@ struct Loader<'a, B: Backend> {
     progress: Progress,
 }
 
-impl<'a, B: Backend> Loader<'a, B> {
+impl<B: Backend> Loader<'_, B> {
     fn layer(&mut self, index: usize) -> Result<Layer<B>, LoadError> {
         let layer = Some(index);
         let input_norm = self.norm(layer, ParameterRole::InputNorm)?;
@@ -198,7 +198,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         let mut linears = Vec::with_capacity(3);
         for part in 0..3 {
             let rows: Vec<u8> = take_third(&bytes, part, head_dim * width);
-            let weight = self.store(&parameter, &rows, dtype, columns)?;
+            let weight = self.store(&parameter, rows.into(), dtype, columns)?;
             let bias = bias.as_ref().map(|bias| take_third(bias, part, head_dim));
             let bias = bias.map(|bias| self.vector(bias)).transpose()?;
             linears.push(Linear { weight, bias });
@@ -251,18 +251,21 @@ impl<'a, B: Backend> Loader<'a, B> {
     ) -> Result<B::Matrix, LoadError> {
         let parameter = self.parameter(layer, role);
         let (dtype, bytes) = self.read(&parameter)?;
-        self.store(&parameter, &bytes, dtype, parameter.shape[1])
+        self.store(&parameter, bytes, dtype, parameter.shape[1])
     }
 
     fn store(
         &mut self,
         parameter: &Parameter,
-        bytes: &[u8],
+        bytes: Bytes,
         dtype: Dtype,
         columns: usize,
     ) -> Result<B::Matrix, LoadError> {
         let values =
             StoredValues::from_bytes(bytes, dtype, self.dtype).ok_or_else(|| changed(parameter))?;
+        if !values.is_shared() {
+            self.source.release(&parameter.name);
+        }
         self.weight_bytes += (values.len() * self.dtype.width()) as u64;
         let rows = values.len() / columns;
         Ok(self.backend.load_matrix(StoredMatrix {
@@ -313,11 +316,11 @@ impl<'a, B: Backend> Loader<'a, B> {
         values.map(Some).ok_or_else(|| changed(&parameter))
     }
 
-    fn read(&mut self, parameter: &Parameter) -> Result<(Dtype, Cow<'a, [u8]>), LoadError> {
+    fn read(&mut self, parameter: &Parameter) -> Result<(Dtype, Bytes), LoadError> {
         let name = &parameter.name;
         self.progress.advance(parameter.num_elements() as u64);
         let info = self.source.info(name).ok_or_else(|| changed(parameter))?;
-        let bytes = self.source.bytes(name)?;
+        let bytes = self.source.shared(name)?;
         match info.byte_len() {
             Some(expected) if expected == bytes.len() => Ok((info.dtype, bytes)),
             expected => Err(LoadError::WrongLength {

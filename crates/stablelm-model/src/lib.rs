@@ -16,12 +16,14 @@
 //! # Ok::<(), stablelm_model::ConfigError>(())
 //! ```
 
+mod blocks;
 mod config;
 mod dtype;
 mod neox;
 mod params;
 mod source;
 
+pub use blocks::{BlockFormat, Blocks};
 pub use config::{Activation, Architecture, ConfigError, ModelConfig};
 pub use dtype::{Dtype, UnknownDtype};
 pub use neox::{NeoxSettings, NeoxSizes};

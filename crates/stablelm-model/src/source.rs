@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::error::Error;
 
+use bytes::Bytes;
+
+use crate::blocks::Blocks;
 use crate::dtype::Dtype;
 
 /// What is known of a tensor before its bytes are read.
@@ -42,6 +45,27 @@ pub trait TensorSource: Send + Sync {
     /// Returns a tensor's bytes: borrowed where the file holds them as they are, owned where they had to be put
     /// together (ranks merged, strides removed).
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, TensorSourceError>;
+
+    /// Returns the same bytes with a life of their own: a share of the memory map where [`bytes`](Self::bytes) borrows
+    /// from one, so that weights can be used where the file holds them.
+    fn shared(&self, name: &str) -> Result<Bytes, TensorSourceError> {
+        Ok(Bytes::from(self.bytes(name)?.into_owned()))
+    }
+
+    /// Returns a matrix as the quantized blocks in which the file holds it, or `None` where it holds plain numbers.
+    ///
+    /// [`info`](Self::info) and [`bytes`](Self::bytes) then describe the same matrix as f32.
+    fn blocks(&self, name: &str) -> Result<Option<Blocks>, TensorSourceError> {
+        let _ = name;
+        Ok(None)
+    }
+
+    /// Says that a tensor's bytes are not needed any more, so that pages of a memory map can go.
+    ///
+    /// They can still be read again, from the file.
+    fn release(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// Why a tensor could not be had.

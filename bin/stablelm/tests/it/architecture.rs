@@ -29,9 +29,10 @@ const EDGES: [(&str, &[&str]); 8] = [
 
 /// Outside crates that any library may use: they read and write our own formats, name errors, report events, and look at
 /// bytes in memory.
-const EVERYWHERE: [&str; 10] = [
+const EVERYWHERE: [&str; 11] = [
     "aho-corasick",
     "bytemuck",
+    "bytes",
     "memchr",
     "memmap2",
     "rayon",
@@ -43,10 +44,9 @@ const EVERYWHERE: [&str; 10] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 38] = [
+const HOMES: [(&str, &str); 37] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
-    ("bytes", "stablelm-data"),
     ("bytesize", "stablelm"),
     ("bzip2", "stablelm-data"),
     ("candle-core", "stablelm-inference"),

@@ -95,6 +95,10 @@ struct Record {
 }
 
 impl Archive {
+    pub(crate) fn mapped(&self) -> &MappedFile {
+        &self.file
+    }
+
     /// Finds the records of a file and refuses those it can't use as they lie.
     pub(crate) fn new(file: MappedFile) -> Result<Self, ArchiveError> {
         let bytes = file.bytes();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use stablelm_model::{
     Dtype, ModelConfig, NeoxSettings, NeoxSizes, TensorInfo, TensorSource, TensorSourceError,
 };
@@ -514,6 +515,15 @@ impl NeoxSource {
         Some(self.files[self.tensors[tensor].1[0].file].path())
     }
 
+    /// Returns the only rank's file of a parameter, or `None` where several ranks hold it.
+    fn mapped(&self, parameter: &str) -> Option<&MappedFile> {
+        let &(tensor, _) = self.by_parameter.get(parameter)?;
+        match self.tensors[tensor].1.as_slice() {
+            [rank] => Some(self.files[rank.file].mapped()),
+            _ => None,
+        }
+    }
+
     fn read(&self, name: &str, rank: &Located) -> Result<Cow<'_, [u8]>, NeoxReadError> {
         let file = &self.files[rank.file];
         file.read(&rank.view).map_err(|source| NeoxReadError::File {
@@ -575,5 +585,19 @@ impl TensorSource for NeoxSource {
         let (tensor, ranks) = &self.tensors[index];
         self.merge(tensor, ranks, &tensor.slots[slot])
             .map_err(|error| TensorSourceError::read(name, error))
+    }
+
+    fn shared(&self, name: &str) -> Result<Bytes, TensorSourceError> {
+        Ok(match (self.bytes(name)?, self.mapped(name)) {
+            // Bytes of several ranks are put together, so borrowed ones are the only rank's.
+            (Cow::Borrowed(bytes), Some(file)) => file.share(bytes),
+            (bytes, _) => Bytes::from(bytes.into_owned()),
+        })
+    }
+
+    fn release(&self, name: &str) {
+        if let (Ok(Cow::Borrowed(bytes)), Some(file)) = (self.bytes(name), self.mapped(name)) {
+            file.release(bytes);
+        }
     }
 }

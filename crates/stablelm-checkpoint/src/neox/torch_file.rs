@@ -144,6 +144,10 @@ impl TorchFile {
         }
     }
 
+    pub(crate) fn mapped(&self) -> &MappedFile {
+        self.archive.mapped()
+    }
+
     /// Returns a checked tensor's bytes in C order: borrowed when they lie so, gathered otherwise.
     pub(crate) fn read(&self, view: &TensorView) -> Result<Cow<'_, [u8]>, TorchFileError> {
         let storage = self.archive.record(&record_name(view))?;

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use safetensors::SafeTensors;
 use stablelm_model::{Dtype, TensorInfo, TensorSource, TensorSourceError};
 
@@ -154,6 +155,14 @@ impl SafetensorsSource {
         let entry = self.tensors.get(name)?;
         Some(&self.files[entry.file].0)
     }
+
+    fn place(&self, name: &str) -> Result<(&MappedFile, Range<usize>), TensorSourceError> {
+        let entry = self.tensors.get(name);
+        let entry = entry.ok_or_else(|| TensorSourceError::Missing {
+            name: name.to_owned(),
+        })?;
+        Ok((&self.files[entry.file].1, entry.bytes.clone()))
+    }
 }
 
 impl TensorSource for SafetensorsSource {
@@ -166,14 +175,19 @@ impl TensorSource for SafetensorsSource {
     }
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, TensorSourceError> {
-        let entry = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| TensorSourceError::Missing {
-                name: name.to_owned(),
-            })?;
-        let file = self.files[entry.file].1.bytes();
-        Ok(Cow::Borrowed(&file[entry.bytes.clone()]))
+        let (file, range) = self.place(name)?;
+        Ok(Cow::Borrowed(&file.bytes()[range]))
+    }
+
+    fn shared(&self, name: &str) -> Result<Bytes, TensorSourceError> {
+        let (file, range) = self.place(name)?;
+        Ok(file.share(&file.bytes()[range]))
+    }
+
+    fn release(&self, name: &str) {
+        if let Ok((file, range)) = self.place(name) {
+            file.release(&file.bytes()[range]);
+        }
     }
 }
 

@@ -1,16 +1,23 @@
 //! Causal attention: `softmax(q k / sqrt(head_dim)) v`, each position over itself and all before it.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{Device, Tensor};
 
 use crate::backend::{BackendError, HeadShape};
+use crate::cpu::dense::FEW_POSITIONS;
+use crate::cpu::level::Level;
 use crate::cpu::matrix::dot;
-use crate::cpu::{FEW_POSITIONS, HeadCaches, Rows, parallel};
+use crate::cpu::pool::Pool;
+use crate::cpu::{HeadCaches, Rows};
 
 /// How many positions are attended from at a time; bounds the memory of scores to this times the context.
 const BLOCK: usize = 64;
 
 /// Attends from `queries`, the last positions of the cache.
 pub(crate) fn attend(
+    pool: &Pool,
+    _level: Level,
     queries: &Rows,
     cache: &HeadCaches,
     shape: HeadShape,
@@ -20,7 +27,8 @@ pub(crate) fn attend(
     let scale = 1.0 / (head_dim as f32).sqrt();
     // Head by head first, so that a task writes one run of memory.
     let mut by_head = vec![0f32; queries.values.len()];
-    parallel::try_for_each_chunk(&mut by_head, positions * head_dim, |head, output| {
+    let failure = Mutex::new(None);
+    pool.for_each_chunk(&mut by_head, positions * head_dim, |head, output| {
         let scaled: Vec<f32> = queries
             .values
             .chunks_exact(queries.width)
@@ -35,11 +43,14 @@ pub(crate) fn attend(
         };
         if positions <= FEW_POSITIONS {
             head.few(output);
-            Ok(())
-        } else {
-            head.many(output)
+        } else if let Err(error) = head.many(output) {
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
-    })?;
+    });
+    let failure = failure.into_inner();
+    if let Some(error) = failure.unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
     let mut values = Vec::with_capacity(by_head.len());
     for position in 0..positions {
         for head in by_head.chunks_exact(positions * head_dim) {

@@ -2,11 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cpu::parallel;
 use crate::stored::{StoredMatrix, StoredValues, f32_from_bf16, f32_from_f16};
-
-/// How many weights are widened by one task.
-const CHUNK: usize = 64 * 1024;
 
 /// How many partial sums a sum of products has, so that the compiler can use vector registers.
 const LANES: usize = 16;
@@ -16,19 +12,13 @@ pub(crate) fn widen_rows(matrix: &StoredMatrix, rows: Range<usize>, output: &mut
     let range = rows.start * matrix.columns..rows.end * matrix.columns;
     match &matrix.values {
         StoredValues::F32(values) => output.extend_from_slice(&values[range]),
-        StoredValues::Bf16(bits) => widen(&bits[range], f32_from_bf16, output),
-        StoredValues::F16(bits) => widen(&bits[range], f32_from_f16, output),
-    }
-}
-
-fn widen(bits: &[u16], widen: impl Fn(u16) -> f32 + Send + Sync, output: &mut Vec<f32>) {
-    let start = output.len();
-    output.resize(start + bits.len(), 0.0);
-    parallel::for_each_chunk(&mut output[start..], CHUNK, |index, chunk| {
-        for (value, bits) in chunk.iter_mut().zip(&bits[index * CHUNK..]) {
-            *value = widen(*bits);
+        StoredValues::Bf16(bits) => {
+            output.extend(bits[range].iter().map(|bits| f32_from_bf16(*bits)));
         }
-    });
+        StoredValues::F16(bits) => {
+            output.extend(bits[range].iter().map(|bits| f32_from_f16(*bits)));
+        }
+    }
 }
 
 /// Returns the sum of products of two equally long runs, the weights widened on the way.

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use stablelm_inference::{
-    FinishReason, GenerateError, GenerateOptions, Generation, Model, Sampling, WeightDtype,
-    generate, with_threads,
+    FinishReason, GenerateError, GenerateOptions, Generation, LoadOptions, Model, Sampling,
+    WeightDtype, generate, load,
 };
 
 use crate::source::{Weights, config, prompt};
@@ -132,20 +132,23 @@ fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
 #[test]
 fn the_number_of_threads_does_not_matter() {
     let config = config(r#""model_type": "stablelm", "intermediate_size": 3000"#);
-    let model = Weights::random(&config, 2).load(&config, WeightDtype::Bf16);
+    let weights = Weights::random(&config, 2);
+    let model = weights.load(&config, WeightDtype::Bf16);
     let expected = (
         model.logits(&prompt(100)).unwrap(),
         run(&model, &prompt(5), &options(20)).ids,
     );
     for threads in [1, 3] {
-        let threads = NonZeroUsize::new(threads).unwrap();
-        let found = with_threads(threads, || {
-            (
-                model.logits(&prompt(100)).unwrap(),
-                run(&model, &prompt(5), &options(20)).ids,
-            )
-        });
-        let found = found.unwrap();
+        let options = LoadOptions {
+            dtype: WeightDtype::Bf16,
+            threads: NonZeroUsize::new(threads),
+            ..LoadOptions::default()
+        };
+        let model = load(&config, &weights, &options).unwrap();
+        let found = (
+            model.logits(&prompt(100)).unwrap(),
+            run(&model, &prompt(5), &self::options(20)).ids,
+        );
         assert_eq!(found, expected);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stablelm_inference::{Device, LoadOptions, Model, WeightDtype, gguf, load};
+use stablelm_inference::{LoadOptions, Model, WeightDtype, gguf, load};
 use stablelm_model::{Architecture, ModelConfig, TensorSource};
 
 use crate::oracles::{check_close, floats, greedy, ids, read_json};
@@ -18,10 +18,7 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 fn load_model(model: &gguf::GgufModel) -> Model {
-    let options = LoadOptions {
-        device: Device::Cpu,
-        dtype: WeightDtype::Auto,
-    };
+    let options = LoadOptions::default();
     load(&model.config, model, &options).unwrap()
 }
 
@@ -336,10 +333,7 @@ fn broken_bytes_give_errors_and_nothing_worse() {
         let Ok(file) = gguf::open(&path) else {
             continue;
         };
-        let options = LoadOptions {
-            device: Device::Cpu,
-            dtype: WeightDtype::Auto,
-        };
+        let options = LoadOptions::default();
         // Whatever is still accepted must also load or be refused, without a panic.
         let _ = load(&file.config, &file, &options);
     }

@@ -1,6 +1,6 @@
 //! What is refused before a byte is loaded.
 
-use stablelm_inference::{Device, LoadError, LoadOptions, TensorMismatch, WeightDtype, load};
+use stablelm_inference::{LoadError, LoadOptions, TensorMismatch, WeightDtype, load};
 
 use crate::source::{Weights, config};
 
@@ -9,10 +9,7 @@ fn check(change: impl Fn(&mut Weights), expected: Result<(), &str>) {
     let config = config(r#""model_type": "stablelm""#);
     let mut weights = Weights::random(&config, 1);
     change(&mut weights);
-    let options = LoadOptions {
-        device: Device::Cpu,
-        dtype: WeightDtype::Auto,
-    };
+    let options = LoadOptions::default();
     let found = load(&config, &weights, &options).map(|_| ());
     let found = found.map_err(|error| error.to_string());
     assert_eq!(found, expected.map_err(str::to_owned));
@@ -72,10 +69,7 @@ fn buffers_of_old_checkpoints_are_passed_over() {
 #[test]
 fn a_long_list_is_cut_in_the_message_but_not_in_the_error() {
     let config = config(r#""model_type": "gpt_neox""#);
-    let options = LoadOptions {
-        device: Device::Cpu,
-        dtype: WeightDtype::Auto,
-    };
+    let options = LoadOptions::default();
     let error = load(&config, &Weights::default(), &options).unwrap_err();
     assert!(error.to_string().ends_with("; and 22 more"), "{error}");
     let LoadError::Mismatch { mismatches } = error else {
@@ -92,10 +86,7 @@ fn a_long_list_is_cut_in_the_message_but_not_in_the_error() {
 #[test]
 fn a_configuration_of_absurd_size_is_refused_soon() {
     let config = config(r#""model_type": "stablelm", "num_hidden_layers": 1000000000"#);
-    let options = LoadOptions {
-        device: Device::Cpu,
-        dtype: WeightDtype::Auto,
-    };
+    let options = LoadOptions::default();
     let error = load(&config, &Weights::default(), &options).unwrap_err();
     assert!(error.to_string().ends_with("; and 9994 more"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stablelm_inference::{
-    Device, FinishReason, GenerateOptions, Generation, LoadOptions, Model, Sampling, WeightDtype,
+    FinishReason, GenerateOptions, Generation, LoadOptions, Model, Sampling, WeightDtype,
     distribution, generate, load,
 };
 use stablelm_model::ModelConfig;
@@ -43,8 +43,15 @@ impl Variant {
     fn model(&self, config: &str, dtype: WeightDtype) -> Model {
         let config = std::fs::read(self.folder.join(config)).unwrap();
         let config = ModelConfig::from_config_json(&config).unwrap();
-        let device = Device::Cpu;
-        load(&config, &self.weights, &LoadOptions { device, dtype }).unwrap()
+        load(
+            &config,
+            &self.weights,
+            &LoadOptions {
+                dtype,
+                ..LoadOptions::default()
+            },
+        )
+        .unwrap()
     }
 
     fn prompts(&self) -> &Vec<Value> {

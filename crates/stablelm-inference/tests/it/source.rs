@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use stablelm_inference::{Device, LoadOptions, Model, WeightDtype, load};
+use stablelm_inference::{LoadOptions, Model, WeightDtype, load};
 use stablelm_model::{
     Dtype, ModelConfig, ParameterPart, ParameterRole, TensorInfo, TensorSource, TensorSourceError,
     parameters,
@@ -43,8 +43,15 @@ impl Weights {
     }
 
     pub(crate) fn load(&self, config: &ModelConfig, dtype: WeightDtype) -> Model {
-        let device = Device::Cpu;
-        load(config, self, &LoadOptions { device, dtype }).unwrap()
+        load(
+            config,
+            self,
+            &LoadOptions {
+                dtype,
+                ..LoadOptions::default()
+            },
+        )
+        .unwrap()
     }
 }
 

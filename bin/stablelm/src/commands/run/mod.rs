@@ -3,6 +3,7 @@
 mod prompt;
 mod session;
 
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use stablelm_inference::{
-    DeviceError, GenerateError, GenerateOptions, Generation, LoadOptions, Model, Sampling,
-    TokenLogprobs, WeightDtype,
+    DeviceError, GenerateError, GenerateOptions, Generation, LoadError, LoadOptions, Model,
+    Sampling, TokenLogprobs, WeightDtype,
 };
 use stablelm_license::attribution_line;
 use stablelm_tokenizer::Tokenizer;
@@ -33,34 +34,31 @@ pub(crate) fn run(args: &Run, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let tokenizer = tokenizer(args)?;
     let prompt = prompt::read(args)?;
     let threads = settings::threads(args.threads)?;
-    stablelm_inference::with_threads(threads, || {
-        let model = load(args, &input)?;
-        let load_s = started.elapsed().as_secs_f64();
-        if let Some(ledger) = input.ledger()? {
-            ui.note(&attribution_line(&ledger));
-        }
-        let interrupted = interrupt_flag();
-        let session = Session {
-            args,
-            ui,
-            model: &model,
-            tokenizer: tokenizer.as_ref(),
-            options: options(args, &input, tokenizer.as_ref()),
-            load_s,
-            interrupted: &interrupted,
-        };
-        match prompt {
-            Prompt::Given(prompt) => session.answer(&prompt)?,
-            Prompt::Interactive => session.converse()?,
-        }
-        let stopped = interrupted.load(Ordering::Relaxed);
-        Ok(if stopped {
-            ExitStatus::Interrupted
-        } else {
-            ExitStatus::Success
-        })
+    let model = load(args, &input, threads)?;
+    let load_s = started.elapsed().as_secs_f64();
+    if let Some(ledger) = input.ledger()? {
+        ui.note(&attribution_line(&ledger));
+    }
+    let interrupted = interrupt_flag();
+    let session = Session {
+        args,
+        ui,
+        model: &model,
+        tokenizer: tokenizer.as_ref(),
+        options: options(args, &input, tokenizer.as_ref()),
+        load_s,
+        interrupted: &interrupted,
+    };
+    match prompt {
+        Prompt::Given(prompt) => session.answer(&prompt)?,
+        Prompt::Interactive => session.converse()?,
+    }
+    let stopped = interrupted.load(Ordering::Relaxed);
+    Ok(if stopped {
+        ExitStatus::Interrupted
+    } else {
+        ExitStatus::Success
     })
-    .map_err(CommandError::environment)?
 }
 
 fn check(args: &Run) -> Result<(), CommandError> {
@@ -98,7 +96,7 @@ fn check(args: &Run) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn load(args: &Run, input: &ModelInput) -> Result<Model, CommandError> {
+fn load(args: &Run, input: &ModelInput, threads: NonZeroUsize) -> Result<Model, CommandError> {
     let device = args
         .device
         .parse()
@@ -116,10 +114,19 @@ fn load(args: &Run, input: &ModelInput) -> Result<Model, CommandError> {
     let model = stablelm_inference::load(
         input.config(),
         input.source(),
-        &LoadOptions { device, dtype },
+        &LoadOptions {
+            device,
+            dtype,
+            threads: Some(threads),
+        },
     );
     model.map_err(|error| {
-        CommandError::input(error).context(format!("failed to load `{}`", args.model.display()))
+        let what = format!("failed to load `{}`", args.model.display());
+        match error {
+            LoadError::Threads(error) => CommandError::environment(error),
+            error => CommandError::input(error),
+        }
+        .context(what)
     })
 }
 

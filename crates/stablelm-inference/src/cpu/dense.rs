@@ -5,8 +5,10 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 
 use crate::backend::BackendError;
+use crate::cpu::Rows;
+use crate::cpu::level::Level;
 use crate::cpu::matrix::{dot, widen_rows};
-use crate::cpu::{Rows, parallel};
+use crate::cpu::pool::Pool;
 use crate::stored::{StoredMatrix, StoredValues, f32_from_bf16, f32_from_f16};
 
 /// How many multiplications are worth a task of their own.
@@ -15,13 +17,32 @@ const TASK: usize = 64 * 1024;
 /// How many weights are held as f32 at a time; 8 MiB of them.
 const BLOCK: usize = 2 * 1024 * 1024;
 
+/// Up to this many positions, weights are read once and multiplied row by row; above, as blocks of a matrix.
+///
+/// A few positions are bound by the reading of weights, many by arithmetic, which the library's kernels do faster.
+pub(crate) const FEW_POSITIONS: usize = 6;
+
+/// Returns `input * transpose(weight)`, position after position.
+pub(crate) fn product(
+    pool: &Pool,
+    _level: Level,
+    input: &Rows,
+    weight: &StoredMatrix,
+) -> Result<Vec<f32>, BackendError> {
+    if input.len() <= FEW_POSITIONS {
+        Ok(few(pool, input, weight))
+    } else {
+        many(pool, input, weight)
+    }
+}
+
 /// Reads each weight row once and multiplies it by every position.
-pub(crate) fn few(input: &Rows, weight: &StoredMatrix) -> Vec<f32> {
+fn few(pool: &Pool, input: &Rows, weight: &StoredMatrix) -> Vec<f32> {
     let positions = input.len();
     let rows_per_task = (TASK / weight.columns).max(1);
     // By output first, so that a task writes one run of memory.
     let mut by_row = vec![0f32; weight.rows * positions];
-    parallel::for_each_chunk(&mut by_row, rows_per_task * positions, |task, chunk| {
+    pool.for_each_chunk(&mut by_row, rows_per_task * positions, |task, chunk| {
         let first = task * rows_per_task;
         let rows = first..first + chunk.len() / positions;
         match &weight.values {
@@ -55,7 +76,7 @@ fn rows_by_positions<T: Copy>(
 }
 
 /// Widens a block of weight rows at a time and multiplies it by all positions at once.
-pub(crate) fn many(input: &Rows, weight: &StoredMatrix) -> Result<Vec<f32>, BackendError> {
+fn many(pool: &Pool, input: &Rows, weight: &StoredMatrix) -> Result<Vec<f32>, BackendError> {
     let (positions, columns) = (input.len(), input.width);
     let left = Tensor::from_slice(&input.values, (positions, columns), &Device::Cpu)?;
     let rows_per_block = (BLOCK / columns).max(1);
@@ -65,7 +86,8 @@ pub(crate) fn many(input: &Rows, weight: &StoredMatrix) -> Result<Vec<f32>, Back
         let mut block = Vec::with_capacity(rows.len() * columns);
         widen_rows(weight, rows.clone(), &mut block);
         let right = Tensor::from_vec(block, (rows.len(), columns), &Device::Cpu)?;
-        let product = left.matmul(&right.t()?)?.flatten_all()?.to_vec1::<f32>()?;
+        let product = pool.install(|| left.matmul(&right.t()?))?;
+        let product = product.flatten_all()?.to_vec1::<f32>()?;
         let products = product.chunks_exact(rows.len());
         for (output, product) in output.chunks_exact_mut(weight.rows).zip(products) {
             output[rows.clone()].copy_from_slice(product);
@@ -87,6 +109,7 @@ mod tests {
 
     #[track_caller]
     fn check(positions: usize, rows: usize, columns: usize) {
+        let pool = Pool::new(std::num::NonZeroUsize::MIN).unwrap();
         let input = Rows {
             width: columns,
             values: wholes(positions * columns, 3),
@@ -101,16 +124,16 @@ mod tests {
             .collect();
         let bf16 = |value: &f32| (value.to_bits() >> 16) as u16;
         for values in [
-            StoredValues::Bf16(weights.iter().map(bf16).collect()),
-            StoredValues::F32(weights.clone()),
+            StoredValues::Bf16(weights.iter().map(bf16).collect::<Vec<_>>().into()),
+            StoredValues::F32(weights.clone().into()),
         ] {
             let weight = StoredMatrix {
                 rows,
                 columns,
                 values,
             };
-            assert_eq!(few(&input, &weight), expected);
-            assert_eq!(many(&input, &weight).unwrap(), expected);
+            assert_eq!(few(&pool, &input, &weight), expected);
+            assert_eq!(many(&pool, &input, &weight).unwrap(), expected);
         }
     }
 
