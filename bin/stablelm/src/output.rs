@@ -94,6 +94,34 @@ impl StagedDir {
         })
     }
 
+    /// Makes a folder beside `target` that never gets a name and is gone in the end.
+    ///
+    /// It lies on the same disk. Where `target` has no folder yet, the nearest one above is taken.
+    /// What a killed process left in it is still there.
+    pub(crate) fn temporary(target: &Path, suffix: &str) -> Result<Self, CommandError> {
+        let mut beside = sibling(target, suffix);
+        while !parent_of(&beside).is_dir() {
+            let Some(name) = beside.file_name().map(ToOwned::to_owned) else {
+                break;
+            };
+            beside = parent_of(&parent_of(&beside)).join(name);
+        }
+        let opened = lock_folder(&beside).map_err(anyhow::Error::new);
+        let lock = opened.and_then(|lock| lock.ok_or_else(|| anyhow!("another process uses it")));
+        let lock = lock.map_err(|error| {
+            let what = format!("failed to make temporary folder `{}`", beside.display());
+            CommandError::input(error.context(what))
+        })?;
+        Ok(Self {
+            staging: beside,
+            target: target.to_owned(),
+            overwrite: false,
+            done: false,
+            stays: |_| false,
+            _lock: lock,
+        })
+    }
+
     /// Returns the folder to write into.
     pub(crate) fn path(&self) -> &Path {
         &self.staging
@@ -376,6 +404,21 @@ mod tests {
             StagedDir::create(&target, false).is_err(),
             "the first still holds the lock"
         );
+    }
+
+    #[test]
+    fn a_temporary_folder_makes_no_others_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["out", "not/there/out"] {
+            let target = folder.path().join(name);
+            let temporary = StagedDir::temporary(&target, "sample").unwrap();
+            assert_eq!(temporary.path(), folder.path().join(".out.sample"));
+            fs::write(temporary.path().join("file"), "text").unwrap();
+            let second = StagedDir::temporary(&target, "sample").unwrap_err();
+            assert!(format!("{second:?}").contains("another process"));
+            drop(temporary);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Every variable with its meaning, for the reference page.
 #[cfg(test)]
-pub(crate) const VARIABLES: [(&str, &str); 5] = [
+pub(crate) const VARIABLES: [(&str, &str); 9] = [
     (
         STABLELM_THREADS,
         "Number of threads where `--threads` is not given.",
@@ -54,6 +54,22 @@ pub(crate) const VARIABLES: [(&str, &str); 5] = [
     (
         SOURCE_DATE_EPOCH,
         "Seconds since 1970 that documents bear instead of the present.",
+    ),
+    (
+        HF_TOKEN,
+        "The token for the Hugging Face hub, sent to no other host.",
+    ),
+    (
+        HF_ENDPOINT,
+        "Where the hub's interface is, when not at `https://huggingface.co`.",
+    ),
+    (
+        HF_HUB_OFFLINE,
+        "Anything but 0 and the empty value refuses every remote path.",
+    ),
+    (
+        "AWS_*`, `GOOGLE_*`, `AZURE_*",
+        "Credentials and settings of object stores, by the names that the crate `object_store` has.",
     ),
 ];
 

@@ -88,7 +88,7 @@ pub use lists::{ListError, ListFile, load_lists};
 pub use manifest::{ManifestError, OutputFile, Removal, list_files_with_hashes, write_manifest};
 pub use pipeline::ThreadsError;
 pub use prepare::{
-    Estimate, FilePlan, InputFile, LicenseCount, LicenseOf, PlanOptions, PrepareError,
+    Estimate, Fetched, FilePlan, InputFile, LicenseCount, LicenseOf, PlanOptions, PrepareError,
     PrepareOptions, PreparePlan, Prepared, SourcePlan, SourceSummary, TokenizerSummary,
     is_resumable, plan, prepare,
 };
@@ -100,6 +100,7 @@ pub use recipe::{
 };
 pub use remote::{
     ConnectionError, RemoteError, RemoteOptions, StoreError, TransferError, TransferOptions,
+    is_remote,
 };
 pub use remove::{RemoveError, RemoveOptions, Removed, remove};
 pub use report::{
@@ -109,8 +110,8 @@ pub use report::{
 pub use split::SplitShares;
 pub use tokenize::{PhaseSeconds, TokenizeError, TokenizeOptions, TokenizeSummary, tokenize};
 pub use verify::{
-    Books3Verification, Checked, Finding, NotChecked, Verification, VerifyError, VerifyOptions,
-    verify,
+    Books3Verification, Checked, Finding, NotChecked, RemoteInputs, Verification, VerifyError,
+    VerifyOptions, verify,
 };
 pub use words::WordSplitter;
 pub use write::WriteError;

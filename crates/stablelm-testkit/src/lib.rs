@@ -9,6 +9,7 @@
 //! ```
 
 mod corpus;
+pub mod http_server;
 mod oracles;
 mod random;
 mod tricky;

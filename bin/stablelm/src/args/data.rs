@@ -88,7 +88,8 @@ pub(crate) struct Prepare {
     /// Resolve files and columns, estimate the result from a sample, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Read N documents of each source for the estimate [default: 1000]
+    /// Read N documents of each source for the estimate, and fetch the remote files that hold them; 0 fetches none
+    /// [default: 1000]
     #[arg(long, value_name = "N", requires = "dry_run")]
     pub(crate) sample: Option<u64>,
     /// Keep batches and deduplication below this much memory [default: 256 MiB]
@@ -193,7 +194,8 @@ pub(crate) struct Explain {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm data verify prepared\n  \
-    stablelm data verify prepared --inputs recipes --json")]
+    stablelm data verify prepared --inputs recipes --json\n  \
+    stablelm data verify prepared --remote")]
 pub(crate) struct Verify {
     /// The prepared folder
     #[arg(value_name = "DIR")]
@@ -201,6 +203,9 @@ pub(crate) struct Verify {
     /// Where relative paths of inputs start, as those of the recipe did [default: this folder, or the one of DIR]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) inputs: Option<PathBuf>,
+    /// Fetch remote inputs, one at a time, into a temporary folder beside DIR and check them too
+    #[arg(long)]
+    pub(crate) remote: bool,
     #[command(flatten)]
     pub(crate) threads: Threads,
     #[command(flatten)]

@@ -89,11 +89,16 @@ fn refuse_books3(error: impl Into<anyhow::Error>) -> CommandError {
 fn prepare_error(error: PrepareError) -> CommandError {
     match error {
         PrepareError::Books3Refused { .. } => refuse_books3(error),
-        PrepareError::Read(ReadError::MissingColumn { .. }) => {
-            CommandError::input(error).hint("name the column in the recipe, as `text = \"...\"`")
-        }
+        PrepareError::Read(ReadError::MissingColumn { .. })
+        | PrepareError::RemoteFile {
+            source: ReadError::MissingColumn { .. },
+            ..
+        } => CommandError::input(error).hint("name the column in the recipe, as `text = \"...\"`"),
         PrepareError::OtherRun { .. } => CommandError::input(error)
             .hint("begin anew by --overwrite, or give the recipe and files of that run"),
+        PrepareError::SameAddress { .. } => CommandError::input(error).hint(
+            "provenance shows no queries, as they may be secret: give the files in two sources",
+        ),
         PrepareError::NoFiles { .. } => {
             CommandError::input(error).hint("patterns are relative to the recipe's folder")
         }
@@ -115,6 +120,10 @@ fn dry_run(
 ) -> Result<ExitStatus, CommandError> {
     let registry = Registry::builtin();
     let sample = usize::try_from(args.sample.unwrap_or(DEFAULT_SAMPLE)).unwrap_or(usize::MAX);
+    let mut paths = recipe.sources.iter().flat_map(|source| &source.paths);
+    let wants_remote = sample > 0 && paths.any(|path| stablelm_data::is_remote(path));
+    let fetched = wants_remote.then(|| StagedDir::temporary(&args.output, "sample"));
+    let fetched = fetched.transpose()?;
     let options = PlanOptions {
         recipe,
         recipe_path: &args.recipe,
@@ -122,6 +131,7 @@ fn dry_run(
         sample,
         threads: settings::threads(args.threads)?,
         remote: &settings::remote(),
+        fetch_folder: fetched.as_ref().map(StagedDir::path),
         license_of: &|kind, subset| license_of(&registry, kind, subset),
     };
     let plan = stablelm_data::plan(&options).map_err(prepare_error)?;
@@ -160,10 +170,24 @@ fn plan_text(plan: &PreparePlan) -> String {
         ]);
     }
     let seconds = plan.estimate.seconds;
-    format!(
+    let mut text = format!(
         "{}\nEstimated from a sample: about {seconds:.0} s on these threads.\n",
         table.render()
-    )
+    );
+    for source in &plan.sources {
+        let remote = source.files.iter().filter(|file| file.remote);
+        let (files, bytes) = remote.fold((0, 0), |(files, bytes), file| {
+            (files + 1, bytes + file.bytes)
+        });
+        if files > 0 {
+            let (name, fetched) = (&source.name, source.fetched);
+            text += &format!(
+                "Fetched {} of {files} remote files of `{name}` for the sample: {} of {bytes} bytes.\n",
+                fetched.files, fetched.bytes
+            );
+        }
+    }
+    text
 }
 
 fn prepare(

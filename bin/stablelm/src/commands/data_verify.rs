@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use stablelm_data::{Verification, VerifyError, VerifyOptions};
+use stablelm_data::{RemoteInputs, Verification, VerifyError, VerifyOptions};
 
 use crate::args::Verify;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
 use crate::model_input;
+use crate::output::StagedDir;
 use crate::settings;
 use crate::ui::Ui;
 
@@ -19,10 +20,21 @@ pub(crate) fn run(args: &Verify, ui: &Ui) -> Result<ExitStatus, CommandError> {
         .inputs
         .clone()
         .unwrap_or_else(|| find_inputs(&args.folder));
+    // A name of its own, also where DIR is `.`.
+    let folder = fs::canonicalize(&args.folder).unwrap_or_else(|_| args.folder.clone());
+    let fetched = args
+        .remote
+        .then(|| StagedDir::temporary(&folder, "inputs"))
+        .transpose()?;
+    let remote = settings::remote();
     let options = VerifyOptions {
         folder: &args.folder,
         inputs: &inputs,
         threads: settings::threads(args.threads)?,
+        remote: fetched.as_ref().map(|fetched| RemoteInputs {
+            options: &remote,
+            folder: fetched.path(),
+        }),
     };
     let verification = stablelm_data::verify(&options).map_err(|error: VerifyError| {
         CommandError::input(error).hint("give a folder that `stablelm data prepare` wrote")
@@ -39,13 +51,16 @@ pub(crate) fn run(args: &Verify, ui: &Ui) -> Result<ExitStatus, CommandError> {
     })
 }
 
-/// The folder where the first input lies: this one, or the one that holds the prepared folder.
+/// The folder where the first local input lies: this one, or the one that holds the prepared folder.
 fn find_inputs(folder: &Path) -> PathBuf {
     let beside = folder.parent().map(Path::to_path_buf).unwrap_or_default();
     let first = || -> Option<String> {
         let manifest = fs::read(folder.join("manifest.json")).ok()?;
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).ok()?;
-        Some(manifest["inputs"][0]["path"].as_str()?.to_owned())
+        let inputs = manifest["inputs"].as_array()?.iter();
+        let mut paths = inputs.filter_map(|input| input["path"].as_str());
+        let first = paths.find(|path| !stablelm_data::is_remote(path))?;
+        Some(first.to_owned())
     };
     match first() {
         Some(first) if !Path::new(&first).exists() && beside.join(&first).exists() => beside,

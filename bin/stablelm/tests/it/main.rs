@@ -8,6 +8,8 @@ mod data;
 mod demo;
 mod license;
 mod output;
+#[cfg(feature = "remote")]
+mod remote;
 mod run;
 mod runner;
 mod usage;

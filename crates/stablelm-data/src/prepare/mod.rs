@@ -16,6 +16,7 @@ pub(crate) mod judge;
 mod keys;
 mod outcomes;
 mod plan;
+mod sample;
 pub(crate) mod source;
 mod spool;
 mod spooling;
@@ -56,7 +57,7 @@ use spool::SpoolReader;
 use spooling::{Spooling, rows_path, spool_source};
 use tally::SourceTally;
 
-pub use plan::{Estimate, FilePlan, PlanOptions, PreparePlan, SourcePlan, plan};
+pub use plan::{Estimate, Fetched, FilePlan, PlanOptions, PreparePlan, SourcePlan, plan};
 pub use source::InputFile;
 
 pub(crate) const TOKENS: &str = "tokens";
@@ -200,6 +201,14 @@ pub enum PrepareError {
     /// A remote path can't be listed, or a file behind it not fetched.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// Two addresses differ in nothing that outputs would show.
+    #[error("source `{source_name}` has two addresses that are `{url}` without their queries")]
+    SameAddress {
+        /// The source.
+        source_name: String,
+        /// What both show.
+        url: String,
+    },
     /// A remote file was fetched, but can't be read.
     #[error("failed to read `{url}`")]
     RemoteFile {
@@ -301,7 +310,10 @@ fn run_key(options: &PrepareOptions<'_>, files: &[Vec<SourceFile>]) -> String {
         .map(|files| {
             let files = files.iter();
             files
-                .map(|file| (&*file.shown, file.len, file.modified))
+                .map(|file| {
+                    let version = file.remote.as_ref().and_then(|file| file.etag.as_deref());
+                    (&*file.shown, file.len, file.modified, version)
+                })
                 .collect::<Vec<_>>()
         })
         .collect();

@@ -1,4 +1,4 @@
-//! What a run would do, from a look at every file's head and at the first documents of a source.
+//! What a run would do, from a look at the heads of files and at the first documents of a source.
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
@@ -13,19 +13,16 @@ use crate::hash::Sha256Bytes;
 use crate::pipeline::{Pool, Workers};
 use crate::prepare::commit::NO_LICENSE;
 use crate::prepare::judge::{EncodeFailure, Shared, Stages, Worker, judge};
+use crate::prepare::sample::Sampling;
 use crate::prepare::source::{SourceFile, find_files};
 use crate::prepare::{LicenseOf, PrepareError, documents, outcomes, shared};
+use crate::read::RawRow;
 use crate::read::compression::Compression;
-use crate::read::{FileRows, RawRow};
 use crate::recipe::{Recipe, SourceKind, SourceRecipe};
 use crate::remote::{RemoteOptions, Remotes};
 
 /// Bytes of index and provenance a document, measured on tables of a few thousand rows.
 const BYTES_PER_DOCUMENT: f64 = 20.0 + 90.0;
-/// Rows of a sample that a thread works on at once.
-const SAMPLE_ROWS: usize = 64;
-/// Bytes decoded at once while sampling.
-const BATCH_BYTES: usize = 1 << 20;
 
 /// What [`plan`] works with.
 #[derive(Clone, Copy)]
@@ -40,8 +37,11 @@ pub struct PlanOptions<'a> {
     pub sample: usize,
     /// Threads to work on, and to estimate for.
     pub threads: NonZeroUsize,
-    /// How remote paths are reached. A plan can't read their files yet, and fails on them.
+    /// How remote paths are reached.
     pub remote: &'a RemoteOptions,
+    /// A folder for the remote files that the sample takes in, one at a time; each is deleted after
+    /// it was read. Without a folder none is fetched, and a plan knows of them what listings say.
+    pub fetch_folder: Option<&'a Path>,
     /// Licenses of sources and subsets.
     pub license_of: LicenseOf<'a>,
 }
@@ -70,6 +70,8 @@ pub struct SourcePlan {
     pub files: Vec<FilePlan>,
     /// Bytes of all files.
     pub bytes: u64,
+    /// What was fetched of remote files to look at them.
+    pub fetched: Fetched,
     /// Rows that were looked at.
     pub sampled_rows: u64,
     /// Share of them that would be kept.
@@ -85,14 +87,25 @@ pub struct SourcePlan {
 /// One file of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FilePlan {
-    /// Its path, relative to the recipe where it was given so.
+    /// Its path, relative to the recipe where it was given so, or its address.
     pub path: String,
     /// Its size.
     pub bytes: u64,
-    /// Its compression.
-    pub compression: Compression,
-    /// Its rows, for files that say so.
+    /// Whether it is remote.
+    pub remote: bool,
+    /// Its compression; not known of a remote file that was not fetched.
+    pub compression: Option<Compression>,
+    /// Its rows, for files that say so and were opened.
     pub rows: Option<u64>,
+}
+
+/// How much was fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Fetched {
+    /// Whole files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Numbers to expect.
@@ -106,7 +119,7 @@ pub struct Estimate {
     pub tokens: f64,
     /// Bytes to write.
     pub bytes_out: f64,
-    /// Time on these threads.
+    /// Time on these threads, or to fetch remote files at the pace of the sample where that is more.
     pub seconds: f64,
 }
 
@@ -120,17 +133,19 @@ impl Estimate {
     }
 }
 
-/// Says what a run would do. Opens every file, reads `sample` rows a source, writes nothing.
+/// Says what a run would do. Opens every local file and those remote files that it takes to read
+/// `sample` rows a source; writes nothing but [`PlanOptions::fetch_folder`].
 pub fn plan(options: &PlanOptions<'_>) -> Result<PreparePlan, PrepareError> {
     let workers = Workers::new(options.threads)?;
     let shared = shared(options.recipe, options.tokenizer)?;
+    let remotes = Remotes::new(options.remote.clone());
     let mut plan = PreparePlan {
         name: options.recipe.name.clone(),
         sources: Vec::new(),
         estimate: Estimate::default(),
     };
     for source in &options.recipe.sources {
-        let planned = plan_source(options, &workers, &shared, source)?;
+        let planned = plan_source(options, &workers, &shared, &remotes, source)?;
         plan.estimate.add(&planned.estimate);
         plan.sources.push(planned);
     }
@@ -141,73 +156,37 @@ fn plan_source(
     options: &PlanOptions<'_>,
     workers: &Workers,
     shared: &Shared<'_>,
+    remotes: &Remotes,
     source: &SourceRecipe,
 ) -> Result<SourcePlan, PrepareError> {
     let stages = Stages::new(options.recipe, source);
-    let files = find_files(
-        options.recipe,
-        source,
-        &Remotes::new(options.remote.clone()),
-    )?;
-    let mut planned = Vec::new();
-    for file in &files {
-        let rows = FileRows::open(&file.path, &stages.schema, BATCH_BYTES)?;
-        planned.push(FilePlan {
-            path: file.shown.to_string(),
-            bytes: file.len,
-            compression: rows.compression(),
-            rows: rows.num_rows(),
-        });
-    }
+    let files = find_files(options.recipe, source, remotes)?;
+    let mut sampling = Sampling::new(source, &files, &stages.schema)?;
     let start = Instant::now();
-    let sample = read_sample(&files, &stages, options.sample)?;
-    let sampled_rows: u64 = sample.rows.iter().map(|(_, rows)| rows.len() as u64).sum();
-    let pool = Pool::default();
-    let judged = workers.map(sample.rows, |(file, rows)| {
-        let rows: Vec<_> = rows
-            .into_iter()
-            .map(|row| row.parse(&stages.schema))
-            .collect();
-        let batch = documents::to_batch(&rows);
-        let path = &files[file].shown;
-        let judged = pool.with(
-            || Worker::new(shared),
-            |worker| judge(&batch, 0, path, &stages, shared, worker),
-        );
-        judged.map_err(|EncodeFailure { row, source }| PrepareError::Encode {
-            path: path.to_string(),
-            row,
-            source,
-        })
-    });
+    sampling.read(options.sample, remotes, options.fetch_folder)?;
+    let judged = judge_sample(
+        std::mem::take(&mut sampling.rows),
+        &files,
+        workers,
+        shared,
+        &stages,
+    )?;
     let mut seen = Seen::default();
-    for outcomes in judged {
-        seen.count(
-            &outcomes?.rows,
-            &stages,
-            shared,
-            source.kind,
-            options.license_of,
-        );
+    for outcomes in &judged {
+        seen.count(outcomes, &stages, shared, source.kind, options.license_of);
     }
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = start.elapsed().as_secs_f64() - sampling.fetch_seconds;
 
-    let bytes: u64 = files.iter().map(|file| file.len).sum();
-    let known_rows: Option<u64> = planned.iter().map(|file| file.rows).sum();
-    let scale = match known_rows {
-        Some(rows) if sampled_rows > 0 => rows as f64 / sampled_rows as f64,
-        _ if sample.complete || sample.bytes_read == 0 => 1.0,
-        _ => bytes as f64 / sample.bytes_read as f64,
-    };
-    let dtype = shared.dtype;
+    let sampled_rows = sampling.num_rows;
+    let scale = sampling.scale();
     let documents = seen.documents as f64 * scale;
     let tokens = seen.tokens as f64 * scale;
     Ok(SourcePlan {
         name: source.name.clone(),
         kind: source.kind,
         columns: stages.schema.columns(),
-        files: planned,
-        bytes,
+        bytes: files.iter().map(|file| file.len).sum(),
+        fetched: sampling.fetched,
         sampled_rows,
         kept_share: if sampled_rows == 0 {
             0.0
@@ -220,53 +199,42 @@ fn plan_source(
             rows: sampled_rows as f64 * scale,
             documents,
             tokens,
-            bytes_out: tokens * dtype.size() as f64 + documents * BYTES_PER_DOCUMENT,
-            seconds: seconds * scale,
+            bytes_out: tokens * shared.dtype.size() as f64 + documents * BYTES_PER_DOCUMENT,
+            // A run fetches and works at the same time.
+            seconds: (seconds * scale).max(sampling.seconds_to_fetch_all()),
         },
+        files: sampling.planned,
     })
 }
 
-/// The first rows of a source.
-struct Sample {
-    /// With the number of their file, a few at a time.
+/// Judges the rows of a sample, each batch with the number of its file.
+fn judge_sample(
     rows: Vec<(usize, Vec<RawRow>)>,
-    /// Bytes of the files that they stand for.
-    bytes_read: u64,
-    /// Whether these are all the rows there are.
-    complete: bool,
-}
-
-fn read_sample(
     files: &[SourceFile],
+    workers: &Workers,
+    shared: &Shared<'_>,
     stages: &Stages<'_>,
-    wanted: usize,
-) -> Result<Sample, PrepareError> {
-    let mut sample = Sample {
-        rows: Vec::new(),
-        bytes_read: 0,
-        complete: false,
-    };
-    let mut left = wanted;
-    for (index, file) in files.iter().enumerate() {
-        let mut rows = FileRows::open(&file.path, &stages.schema, BATCH_BYTES)?;
-        let mut part = Vec::new();
-        while left > 0 {
-            let Some(row) = rows.next_row()? else { break };
-            part.push(row);
-            left -= 1;
-            if part.len() == SAMPLE_ROWS {
-                sample.rows.push((index, std::mem::take(&mut part)));
-            }
-        }
-        sample.rows.push((index, part));
-        if left == 0 {
-            sample.bytes_read += rows.bytes_read();
-            return Ok(sample);
-        }
-        sample.bytes_read += file.len;
-    }
-    sample.complete = true;
-    Ok(sample)
+) -> Result<Vec<RecordBatch>, PrepareError> {
+    let pool = Pool::default();
+    let judged = workers.map(rows, |(file, rows)| {
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| row.parse(&stages.schema))
+            .collect();
+        let batch = documents::to_batch(&rows);
+        let path = &files[file].shown;
+        let judged = pool.with(
+            || Worker::new(shared),
+            |worker| judge(&batch, 0, path, stages, shared, worker),
+        );
+        let outcomes = judged.map_err(|EncodeFailure { row, source }| PrepareError::Encode {
+            path: path.to_string(),
+            row,
+            source,
+        })?;
+        Ok(outcomes.rows)
+    });
+    judged.into_iter().collect()
 }
 
 /// What the sample showed.

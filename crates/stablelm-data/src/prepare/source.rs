@@ -118,15 +118,23 @@ fn find_remote(
                 path: shown.into(),
             });
         }
-        if files.iter().all(|file| *file.shown != *shown) {
-            files.push(SourceFile {
-                path: PathBuf::from(&shown),
-                shown: shown.into(),
-                len: remote.size,
-                modified: None,
-                remote: Some(remote),
-            });
+        if let Some(earlier) = files.iter().find(|file| *file.shown == *shown) {
+            // Documents are told apart by what is shown.
+            if earlier.remote.as_ref().map(|file| &file.url) != Some(&remote.url) {
+                return Err(PrepareError::SameAddress {
+                    source_name: source.name.clone(),
+                    url: shown,
+                });
+            }
+            continue;
         }
+        files.push(SourceFile {
+            path: PathBuf::from(&shown),
+            shown: shown.into(),
+            len: remote.size,
+            modified: None,
+            remote: Some(remote),
+        });
     }
     Ok(())
 }
@@ -295,7 +303,7 @@ fn fetched(prefetch: &mut Prefetch) -> Result<Option<PathBuf>, PrepareError> {
 }
 
 /// Says of an error about the local copy of a remote file which file that is.
-fn name_remote(error: ReadError, file: &SourceFile) -> PrepareError {
+pub(crate) fn name_remote(error: ReadError, file: &SourceFile) -> PrepareError {
     match &file.remote {
         None => error.into(),
         Some(_) => PrepareError::RemoteFile {

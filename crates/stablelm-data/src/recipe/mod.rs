@@ -12,12 +12,13 @@ mod refuse_books3;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use stablelm_tokenizer::SpecialTokensInText;
 
 use crate::dedup::minhash::MinhashRecipe;
 use crate::filter::FilterRecipe;
 use crate::lists::ListFile;
+use crate::remote;
 use crate::split::SplitShares;
 
 pub use error::{RecipeError, TomlSyntax};
@@ -92,7 +93,8 @@ pub struct SourceRecipe {
     pub name: String,
     /// The schema of its files.
     pub kind: SourceKind,
-    /// Glob patterns, as written.
+    /// Glob patterns, as written; serialized without passwords and signatures in addresses.
+    #[serde(serialize_with = "without_secrets")]
     pub paths: Vec<String>,
     /// How often its documents are seen in training.
     pub sampling: Sampling,
@@ -104,6 +106,10 @@ pub struct SourceRecipe {
     pub id: Option<String>,
     /// Filters, in order.
     pub filters: Vec<FilterRecipe>,
+}
+
+fn without_secrets<S: Serializer>(paths: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| remote::shown(path)))
 }
 
 /// How often a source is seen in training.

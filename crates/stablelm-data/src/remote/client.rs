@@ -78,7 +78,6 @@ impl Remotes {
     }
 
     /// Fetches a file to `to`; `progress` is told how many of its bytes are there.
-    #[cfg(test)]
     pub(crate) fn fetch(
         &self,
         file: &RemoteFile,

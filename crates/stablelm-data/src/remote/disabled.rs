@@ -26,6 +26,15 @@ impl Remotes {
         Err(not_built(pattern))
     }
 
+    pub(crate) fn fetch(
+        &self,
+        file: &RemoteFile,
+        _: &Path,
+        _: &dyn Fn(u64),
+    ) -> Result<(), RemoteError> {
+        Err(not_built(&file.url))
+    }
+
     pub(crate) fn fetch_unless(
         &self,
         file: &RemoteFile,

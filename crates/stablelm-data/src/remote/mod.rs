@@ -10,6 +10,7 @@
 mod address;
 #[cfg(feature = "remote")]
 mod client;
+mod copy;
 #[cfg(not(feature = "remote"))]
 mod disabled;
 mod error;
@@ -35,6 +36,7 @@ mod web;
 
 #[cfg(feature = "remote")]
 pub(crate) use client::Remotes;
+pub(crate) use copy::FetchedCopy;
 #[cfg(not(feature = "remote"))]
 pub(crate) use disabled::Remotes;
 pub use error::{ConnectionError, RemoteError, StoreError, TransferError};
@@ -61,8 +63,8 @@ impl RemoteFile {
     }
 }
 
-/// Whether a path is for us to expand or fetch, rather than on a local disk.
-fn is_remote(path: &str) -> bool {
+/// Whether a path of a recipe is the address of something remote, rather than on a local disk.
+pub fn is_remote(path: &str) -> bool {
     const SCHEMES: [&str; 10] = [
         "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "hf", "http", "https",
     ];
@@ -71,7 +73,7 @@ fn is_remote(path: &str) -> bool {
 }
 
 /// The address without what may be secret: passwords, and signatures in query strings.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let is_http = text.starts_with("http://") || text.starts_with("https://");
     if !is_http {
         return text.to_owned();

@@ -6,6 +6,7 @@ use crate::books3::{Books3Rules, Books3Scratch};
 use crate::pipeline::Pool;
 use crate::read::{FileRows, RawRow, ReadError, Schema};
 use crate::recipe::SourceRecipe;
+use crate::remote::{FetchedCopy, Remotes};
 use crate::verify::manifest::{FileEntry, ManifestFile};
 use crate::verify::{BATCH_BYTES, RowSet, Run, chain};
 
@@ -13,25 +14,31 @@ const CHECK: &str = "books3";
 
 pub(super) fn check(run: &mut Run<'_>, manifest: &ManifestFile, rules: &Books3Rules) {
     let folder = run.options.inputs;
-    let hashed = run.workers.map(manifest.inputs.iter().collect(), |input| {
-        (input, is_same(&folder.join(&input.path), input))
+    let (remote, local): (Vec<_>, Vec<_>) = manifest
+        .inputs
+        .iter()
+        .partition(|input| Remotes::is_remote(&input.path));
+    let hashed = run.workers.map(local, |input| {
+        let path = folder.join(&input.path);
+        let same = is_same(&path, input);
+        (input, path, same)
     });
-    for (input, same) in hashed {
-        let what = format!("input `{}`", input.path);
-        let Some(source) = manifest.source(&input.source) else {
-            run.skip(
-                what,
-                format!("the manifest has no source `{}`", input.source),
-            );
-            continue;
+    for (input, path, same) in hashed {
+        let checked = same.and_then(|()| check_input(run, manifest, input, &path, rules));
+        if let Err(why) = checked {
+            run.skip(format!("input `{}`", input.path), why);
+        }
+    }
+    let fetching = run.options.remote;
+    let fetching = fetching.map(|wanted| (Remotes::new(wanted.options.clone()), wanted.folder));
+    for input in remote {
+        let checked = match &fetching {
+            None => Err("it is remote; `--remote` fetches and checks it".to_owned()),
+            Some((remotes, folder)) => fetch(input, remotes, folder)
+                .and_then(|copy| check_input(run, manifest, input, copy.path(), rules)),
         };
-        match same {
-            Err(why) => run.skip(what, why),
-            Ok(()) => {
-                if let Err(error) = check_input(run, input, &source, rules) {
-                    run.skip(what, chain(&error));
-                }
-            }
+        if let Err(why) = checked {
+            run.skip(format!("input `{}`", input.path), why);
         }
     }
     // Rows that are in the token files and in no input that was read.
@@ -54,17 +61,24 @@ pub(super) fn check(run: &mut Run<'_>, manifest: &ManifestFile, rules: &Books3Ru
     }
 }
 
+/// Fetches a remote input, if it is still the file that the run read.
+fn fetch(input: &FileEntry, remotes: &Remotes, folder: &Path) -> Result<FetchedCopy, String> {
+    let listed = remotes.expand(&input.path);
+    let listed = listed.map_err(|error| chain(&error))?;
+    let file = listed.iter().find(|file| file.shown() == input.path);
+    let file = file.ok_or("it is not listed any more")?;
+    is_as_long(file.size, input)?;
+    let stage = format!("fetch {}", input.path);
+    let copy = FetchedCopy::fetch(remotes, file, folder, &stage);
+    let copy = copy.map_err(|error| chain(&error))?;
+    is_same(copy.path(), input)?;
+    Ok(copy)
+}
+
 /// Whether an input is still the file that the run read.
 fn is_same(path: &Path, input: &FileEntry) -> Result<(), String> {
-    let length = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .len();
-    if length != input.bytes {
-        return Err(format!(
-            "it has {length} bytes, the run read {}",
-            input.bytes
-        ));
-    }
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    is_as_long(metadata.len(), input)?;
     let (_, sha256) = crate::hash::sha256_file(path).map_err(|error| error.to_string())?;
     if sha256 != input.sha256 {
         return Err(format!(
@@ -73,6 +87,16 @@ fn is_same(path: &Path, input: &FileEntry) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn is_as_long(length: u64, input: &FileEntry) -> Result<(), String> {
+    if length == input.bytes {
+        return Ok(());
+    }
+    Err(format!(
+        "it has {length} bytes, the run read {}",
+        input.bytes
+    ))
 }
 
 /// What a row of an input turns out to be.
@@ -85,16 +109,19 @@ struct Judged {
 
 fn check_input(
     run: &mut Run<'_>,
+    manifest: &ManifestFile,
     input: &FileEntry,
-    source: &SourceRecipe,
+    path: &Path,
     rules: &Books3Rules,
-) -> Result<(), ReadError> {
+) -> Result<(), String> {
+    let source = manifest.source(&input.source);
+    let source = source.ok_or_else(|| format!("the manifest has no source `{}`", input.source))?;
     let key = (input.source.clone(), input.path.clone());
     let mut kept = run.kept.get(&key).cloned().unwrap_or_default();
-    let mut rows = InputRows::open(&run.options.inputs.join(&input.path), source)?;
+    let mut rows = InputRows::open(path, &source).map_err(|error| chain(&error))?;
     let scratches = Pool::default();
     loop {
-        let batch = rows.next_batch()?;
+        let batch = rows.next_batch().map_err(|error| chain(&error))?;
         if batch.is_empty() {
             break;
         }

@@ -21,6 +21,7 @@ use stablelm_tokenizer::{Tokenizer, TokenizerError};
 
 use crate::books3::{Books3ListError, Books3Rules};
 use crate::pipeline::{ThreadsError, Workers};
+use crate::remote::RemoteOptions;
 use crate::report::Report;
 use manifest::ManifestFile;
 
@@ -38,6 +39,17 @@ pub struct VerifyOptions<'a> {
     pub inputs: &'a Path,
     /// Threads to work on; they never change the outcome.
     pub threads: NonZeroUsize,
+    /// How to fetch remote inputs; without it they are not checked.
+    pub remote: Option<RemoteInputs<'a>>,
+}
+
+/// How [`verify`] gets at remote inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteInputs<'a> {
+    /// How they are reached.
+    pub options: &'a RemoteOptions,
+    /// An existing folder for the one that is being checked, which is deleted afterwards.
+    pub folder: &'a Path,
 }
 
 /// What was checked and what was found.

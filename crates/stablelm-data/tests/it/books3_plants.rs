@@ -255,6 +255,7 @@ fn a_run_over_disguised_books_comes_out_clean() {
         folder: &scratch.path("out"),
         inputs: &scratch.path(""),
         threads: NonZeroUsize::MIN,
+        remote: None,
     });
     let verification = verification.unwrap();
     assert!(verification.passed, "{:?}", verification.findings);

@@ -240,6 +240,7 @@ fn a_plan_over_whole_sources_says_what_the_run_will_do() {
             sample,
             threads: NonZeroUsize::new(2).unwrap(),
             remote: &RemoteOptions::default(),
+            fetch_folder: None,
             license_of: &license_of,
         })
         .unwrap()

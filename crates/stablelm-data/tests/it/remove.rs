@@ -67,6 +67,7 @@ impl Prepared {
             folder: &self.path(name),
             inputs: &self.inputs,
             threads: NonZeroUsize::new(2).unwrap(),
+            remote: None,
         });
         let verification = verification.unwrap();
         assert!(verification.passed, "{:#?}", verification.findings);

@@ -62,6 +62,7 @@ fn check(folder: &Path, inputs: &Path, threads: usize) -> Result<Verification, V
         folder,
         inputs,
         threads: NonZeroUsize::new(threads).unwrap(),
+        remote: None,
     })
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::server::{Asked, Server, Told, file, told};
+use stablelm_testkit::http_server::{Asked, Server, Told, file, told};
+
 use super::{Place, bytes, fetch_one, quick, text};
 use crate::hash;
 use crate::remote::{RemoteError, RemoteOptions, Remotes};

@@ -2,13 +2,14 @@
 
 mod hub;
 mod prefetch;
-mod server;
 mod store;
 mod web;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use stablelm_testkit::http_server::{Server, told};
 
 use super::{RemoteError, RemoteFile, RemoteOptions, Remotes, TransferOptions};
 
@@ -89,7 +90,7 @@ fn text(error: &RemoteError) -> String {
 
 #[test]
 fn offline_nothing_is_asked() {
-    let server = server::Server::new(|_| server::told(200, "x"));
+    let server = Server::new(|_| told(200, "x"));
     let options = RemoteOptions {
         offline: true,
         ..quick()

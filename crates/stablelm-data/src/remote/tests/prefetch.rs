@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::server::{Server, file, told};
+use stablelm_testkit::http_server::{Server, file, told};
+
 use super::{Place, bytes, quick};
 use crate::remote::{Prefetch, PrefetchLimits, RemoteError, RemoteFile, Remotes};
 

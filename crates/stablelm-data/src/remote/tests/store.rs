@@ -1,6 +1,7 @@
 //! A server that speaks as much of the S3 interface as reading needs.
 
-use super::server::{Asked, Server, Told, file, told};
+use stablelm_testkit::http_server::{Asked, Server, Told, file, told};
+
 use super::{Place, bytes, fetch_one, quick, text};
 use crate::remote::{RemoteError, RemoteOptions, Remotes};
 

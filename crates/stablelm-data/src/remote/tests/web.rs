@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::server::{Asked, Server, Told, file, told};
+use stablelm_testkit::http_server::{Asked, Server, Told, file, told};
+
 use super::{Place, bytes, fetch_one, quick, text};
 use crate::remote::{RemoteError, RemoteFile, Remotes, TransferError};
 

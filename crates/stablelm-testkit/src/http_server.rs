@@ -1,55 +1,80 @@
 //! A small HTTP/1.1 server on this machine that fails as it is told to.
+//!
+//! It knows `HEAD` and `GET` without bodies, keeps connections open, and hands every request to a
+//! function, which may let the answer break off or come late.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use stablelm_testkit::http_server::{Server, file};
+//!
+//! let server = Server::new(|asked| file(asked, b"text", "v1"));
+//! let address = server.url("").replace("http://", "");
+//! let mut stream = std::net::TcpStream::connect(address).unwrap();
+//! stream.write_all(b"GET /x HTTP/1.1\r\nrange: bytes=1-2\r\n\r\n").unwrap();
+//! stream.shutdown(std::net::Shutdown::Write).unwrap();
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer).unwrap();
+//! assert!(answer.ends_with("content-range: bytes 1-2/4\r\ncontent-length: 2\r\n\r\nex"));
+//! assert_eq!(server.log()[0].target, "/x");
+//! ```
 
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) method: String,
+pub struct Asked {
+    /// `GET` or `HEAD`.
+    pub method: String,
     /// Path and query.
-    pub(super) target: String,
+    pub target: String,
     /// By names in lower case.
-    pub(super) headers: HashMap<String, String>,
+    pub headers: HashMap<String, String>,
     /// How many requests for this very target came before.
-    pub(super) before: usize,
+    pub before: usize,
 }
 
 impl Asked {
-    pub(super) fn header(&self, name: &str) -> &str {
+    /// A header by its name in lower case; empty when it did not come.
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
     /// The range asked for, cut to the length of the file.
-    pub(super) fn range(&self, len: usize) -> Option<(usize, usize)> {
+    pub fn range(&self, len: usize) -> Option<(usize, usize)> {
         let (first, last) = self
             .header("range")
             .strip_prefix("bytes=")?
             .split_once('-')?;
         let last = last.parse().unwrap_or(usize::MAX);
-        Some((first.parse().unwrap(), len.min(last.saturating_add(1))))
+        Some((first.parse().ok()?, len.min(last.saturating_add(1))))
     }
 }
 
 /// An answer, and what goes wrong with it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+#[must_use]
+pub struct Told {
+    /// The status code.
+    pub status: u16,
+    /// Headers in order; the length is added where it is not among them.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
     /// Breaks the connection off after so many bytes of the body.
-    pub(super) cut: Option<usize>,
+    pub cut: Option<usize>,
     /// Stays silent before the body.
-    pub(super) pause: Duration,
+    pub pause: Duration,
 }
 
-pub(super) fn told(status: u16, body: impl Into<Vec<u8>>) -> Told {
+/// An answer without headers and without trouble.
+pub fn told(status: u16, body: impl Into<Vec<u8>>) -> Told {
     Told {
         status,
         body: body.into(),
@@ -58,24 +83,27 @@ pub(super) fn told(status: u16, body: impl Into<Vec<u8>>) -> Told {
 }
 
 impl Told {
-    pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
+    /// The same with a header.
+    pub fn with(mut self, name: &str, value: impl Display) -> Self {
         self.headers.push((name.to_owned(), format!("{value}")));
         self
     }
 
-    pub(super) fn cut(mut self, after: usize) -> Self {
+    /// The same, broken off after so many bytes of the body.
+    pub fn cut(mut self, after: usize) -> Self {
         self.cut = Some(after);
         self
     }
 
-    pub(super) fn pause(mut self, pause: Duration) -> Self {
+    /// The same after a silence.
+    pub fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
     }
 }
 
-/// A file as a good server gives it, in ranges.
-pub(super) fn file(asked: &Asked, bytes: &[u8], etag: &str) -> Told {
+/// A file as a good server gives it, in ranges; an empty `etag` is left out.
+pub fn file(asked: &Asked, bytes: &[u8], etag: &str) -> Told {
     let (status, range) = match asked.range(bytes.len()) {
         None => (200, (0, bytes.len())),
         Some((first, _)) if first >= bytes.len() => {
@@ -96,17 +124,21 @@ pub(super) fn file(asked: &Asked, bytes: &[u8], etag: &str) -> Told {
 
 type Handler = dyn Fn(&Asked) -> Told + Send + Sync;
 
-/// The server; it stops when dropped.
-pub(super) struct Server {
+/// The server; it takes no more connections once it is dropped.
+#[derive(Debug)]
+pub struct Server {
     address: SocketAddr,
     log: Arc<Mutex<Vec<Asked>>>,
     is_stopped: Arc<AtomicBool>,
 }
 
 impl Server {
-    pub(super) fn new(handler: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+    /// Starts a server on a free port that answers as `handler` says.
+    pub fn new(handler: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("this machine has free ports");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let handler: Arc<Handler> = Arc::new(handler);
         let (log, is_stopped) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let server = Self {
@@ -121,18 +153,20 @@ impl Server {
                 }
                 let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
                 // A client that goes away ends its connection, nothing else.
-                thread::spawn(move || serve(&stream.unwrap(), &*handler, &log).ok());
+                thread::spawn(move || serve(&stream?, &*handler, &log));
             }
         });
         server
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    /// The address of `path`, which begins with a slash.
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(super) fn log(&self) -> Vec<Asked> {
-        self.log.lock().unwrap().clone()
+    /// Every request so far.
+    pub fn log(&self) -> Vec<Asked> {
+        lock(&self.log).clone()
     }
 }
 
@@ -141,6 +175,11 @@ impl Drop for Server {
         self.is_stopped.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.address);
     }
+}
+
+/// A handler that panics, as a failed assertion does, ends its own connection.
+fn lock(log: &Mutex<Vec<Asked>>) -> MutexGuard<'_, Vec<Asked>> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn serve(stream: &TcpStream, handler: &Handler, log: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
@@ -153,7 +192,9 @@ fn serve(stream: &TcpStream, handler: &Handler, log: &Mutex<Vec<Asked>>) -> std:
             return Ok(());
         }
         let mut words = line.split(' ').map(str::to_owned);
-        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+        let (Some(method), Some(target)) = (words.next(), words.next()) else {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        };
         let mut headers = HashMap::new();
         loop {
             let mut line = String::new();
@@ -166,7 +207,7 @@ fn serve(stream: &TcpStream, handler: &Handler, log: &Mutex<Vec<Asked>>) -> std:
             }
         }
         let asked = {
-            let mut log = log.lock().unwrap();
+            let mut log = lock(log);
             let before = log
                 .iter()
                 .filter(|earlier| earlier.target == target)
