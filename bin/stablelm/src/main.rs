@@ -5,6 +5,7 @@ mod commands;
 mod demo_files;
 mod error;
 mod exit_status;
+mod hub;
 mod model_input;
 mod output;
 mod papers;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
         Err(error) => return exit_status::of_usage(&error),
     };
     let ui = Ui::new(&settings::ui(cli.global));
-    let outcome = catch_unwind(AssertUnwindSafe(|| commands::run(cli.command, &ui)));
+    let hub = settings::hub(cli.global);
+    let outcome = catch_unwind(AssertUnwindSafe(|| commands::run(cli.command, &hub, &ui)));
     match outcome {
         Ok(Ok(status)) => status.into(),
         Ok(Err(error)) => {

@@ -67,22 +67,13 @@ fn hint_of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
 }
 
-/// Returns an error that helps when there is nothing at a path.
+/// Returns an error when there is nothing at a path.
 pub(crate) fn require_path(path: &Path) -> Result<(), CommandError> {
     if path.exists() {
         return Ok(());
     }
-    let error = CommandError::input(anyhow!("there is no file or folder `{}`", path.display()));
-    let text = path.to_string_lossy();
-    let looks_like_hub_id = text.split('/').count() == 2 && !text.starts_with(['.', '/', '~']);
-    Err(if looks_like_hub_id {
-        error.hint(format!(
-            "hub ids are not downloaded yet: fetch it with `hf download {text} --local-dir {}` and give that folder",
-            text.rsplit('/').next().unwrap_or("model")
-        ))
-    } else {
-        error
-    })
+    let what = anyhow!("there is no file or folder `{}`", path.display());
+    Err(CommandError::input(what))
 }
 
 /// Loads a tokenizer.json, or the one in a folder.

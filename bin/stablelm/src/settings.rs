@@ -6,6 +6,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytesize::ByteSize;
@@ -14,6 +15,7 @@ use stablelm_data::RemoteOptions;
 
 use crate::args::{Global, Threads, When};
 use crate::error::CommandError;
+use crate::hub::HubSettings;
 use crate::ui::{ProgressForm, UiSettings};
 
 /// Number of threads where `--threads` is not given.
@@ -24,10 +26,16 @@ const STABLELM_MEMORY_LIMIT: &str = "STABLELM_MEMORY_LIMIT";
 const RUST_LOG: &str = "RUST_LOG";
 /// Any value but the empty one turns color off (no-color.org).
 const NO_COLOR: &str = "NO_COLOR";
-/// Where the Hugging Face API is, when not at `https://huggingface.co`.
+/// Where the Hugging Face hub is, when not at `https://huggingface.co`.
 const HF_ENDPOINT: &str = "HF_ENDPOINT";
 /// The token for that hub.
 const HF_TOKEN: &str = "HF_TOKEN";
+/// The folder of the hub's tools: its cache and the token that `hf auth login` wrote.
+const HF_HOME: &str = "HF_HOME";
+/// The cache itself, when not in that folder.
+const HF_HUB_CACHE: &str = "HF_HUB_CACHE";
+/// Where caches are, when not in `~/.cache`.
+const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Anything but 0: no network.
 const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
 /// What the variables of object stores begin with.
@@ -37,7 +45,7 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Every variable with its meaning, for the reference page.
 #[cfg(test)]
-pub(crate) const VARIABLES: [(&str, &str); 9] = [
+pub(crate) const VARIABLES: [(&str, &str); 11] = [
     (
         STABLELM_THREADS,
         "Number of threads where `--threads` is not given.",
@@ -56,16 +64,24 @@ pub(crate) const VARIABLES: [(&str, &str); 9] = [
         "Seconds since 1970 that documents bear instead of the present.",
     ),
     (
-        HF_TOKEN,
-        "The token for the Hugging Face hub, sent to no other host.",
+        HF_ENDPOINT,
+        "Where the Hugging Face hub is, when not at `https://huggingface.co`.",
     ),
     (
-        HF_ENDPOINT,
-        "Where the hub's interface is, when not at `https://huggingface.co`.",
+        HF_TOKEN,
+        "The token for that hub, sent to no other host; else the one that `hf auth login` wrote.",
+    ),
+    (
+        HF_HOME,
+        "The folder of the hub's cache and token, when not `~/.cache/huggingface`.",
+    ),
+    (
+        HF_HUB_CACHE,
+        "The hub's cache, when not `hub` in that folder.",
     ),
     (
         HF_HUB_OFFLINE,
-        "Anything but 0 and the empty value refuses every remote path.",
+        "Anything but 0 and the empty value is like `--offline`: no network.",
     ),
     (
         "AWS_*`, `GOOGLE_*`, `AZURE_*",
@@ -128,18 +144,46 @@ pub(crate) fn memory_limit(flag: Option<ByteSize>) -> Result<u64, CommandError> 
     Ok(size.as_u64())
 }
 
-/// Returns how remote sources are reached: the hub's variables, and those of object stores as they are.
-pub(crate) fn remote() -> RemoteOptions {
+/// Returns how the hub is reached, by the variables that its own tools read.
+pub(crate) fn hub(global: Global) -> HubSettings {
     let text = |name| variable(name).and_then(|value| value.into_string().ok());
+    let path = |name| variable(name).map(PathBuf::from);
+    let home = path(HF_HOME).unwrap_or_else(|| {
+        let cache = path(XDG_CACHE_HOME).or_else(|| Some(home_dir()?.join(".cache")));
+        cache.unwrap_or_default().join("huggingface")
+    });
+    let written = || std::fs::read_to_string(home.join("token")).ok();
+    let token = text(HF_TOKEN).or_else(written);
+    let endpoint = text(HF_ENDPOINT).unwrap_or_else(|| "https://huggingface.co".to_owned());
+    HubSettings {
+        endpoint: endpoint.trim_end_matches('/').to_owned(),
+        token: token
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty()),
+        cache: path(HF_HUB_CACHE).unwrap_or_else(|| home.join("hub")),
+        offline: global.offline || variable(HF_HUB_OFFLINE).is_some_and(|value| value != "0"),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "like `variable`: the one place that reads the environment"
+)]
+fn home_dir() -> Option<PathBuf> {
+    env::home_dir()
+}
+
+/// Returns how remote sources are reached: the hub as always, object stores by their own variables as they are.
+pub(crate) fn remote(hub: &HubSettings) -> RemoteOptions {
     let store = std::env::vars_os().filter_map(|(name, value)| {
         let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
         let known = STORE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         known.then_some((name, value))
     });
     RemoteOptions {
-        hf_endpoint: text(HF_ENDPOINT),
-        hf_token: text(HF_TOKEN),
-        offline: text(HF_HUB_OFFLINE).is_some_and(|value| value != "0"),
+        hf_endpoint: Some(hub.endpoint.clone()),
+        hf_token: hub.token.clone(),
+        offline: hub.offline,
         store_options: store.collect(),
         ..RemoteOptions::default()
     }

@@ -63,7 +63,7 @@ pub(crate) struct Convert {
     /// The GPT-NeoX .yml, if the checkpoint does not hold one
     #[arg(long, value_name = "FILE")]
     pub(crate) neox_config: Option<PathBuf>,
-    /// Put this tokenizer.json (or that of a folder) beside the weights
+    /// Put this tokenizer.json (or that of a folder, or of a hub id) beside the weights
     #[arg(long, value_name = "T")]
     pub(crate) tokenizer: Option<PathBuf>,
     /// The dtype to write

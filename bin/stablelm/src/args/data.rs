@@ -129,7 +129,7 @@ pub(crate) struct Tokenize {
     /// Start of the output files' names
     #[arg(long, value_name = "PREFIX")]
     pub(crate) output: PathBuf,
-    /// A tokenizer.json, or a folder that holds one
+    /// A tokenizer.json, a folder that holds one, or a hub id (org/name[@revision])
     #[arg(long, value_name = "T")]
     pub(crate) tokenizer: PathBuf,
     /// The JSON key that holds the text
@@ -245,7 +245,7 @@ pub(crate) struct DataInspect {
     /// Show document N, counted from 0
     #[arg(long, value_name = "N")]
     pub(crate) document: Option<u64>,
-    /// Decode tokens with this tokenizer.json
+    /// Decode tokens with this tokenizer.json (a path or a hub id)
     #[arg(long, value_name = "T")]
     pub(crate) tokenizer: Option<PathBuf>,
     #[command(flatten)]

@@ -67,6 +67,9 @@ pub(crate) struct Global {
     /// Show progress bars [default: auto]
     #[arg(long, global = true, value_enum, value_name = "WHEN")]
     pub(crate) progress: Option<When>,
+    /// Never use the network: hub ids are looked up in the cache only
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
 }
 
 /// When to do something that only suits a terminal.

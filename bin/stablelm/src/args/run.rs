@@ -31,7 +31,7 @@ pub(crate) enum RunDtype {
     reason = "each is a switch on the command line"
 )]
 pub(crate) struct Run {
-    /// A folder with config.json and safetensors, a GPT-NeoX checkpoint, or a GGUF file
+    /// A folder with config.json and safetensors, a GPT-NeoX checkpoint, a GGUF file, or a hub id (org/name[@revision])
     #[arg(long, short, value_name = "M")]
     pub(crate) model: PathBuf,
     /// The text to continue
@@ -48,7 +48,7 @@ pub(crate) struct Run {
         group = "prompt_source"
     )]
     pub(crate) prompt_ids: Option<Vec<u32>>,
-    /// Use this tokenizer.json instead of the model's
+    /// Use this tokenizer.json (a path or a hub id) instead of the model's
     #[arg(long, value_name = "T")]
     pub(crate) tokenizer: Option<PathBuf>,
     /// Generate at most N tokens

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use stablelm_data::{
     PlanOptions, PrepareError, PrepareOptions, PreparePlan, Prepared, ReadError, Recipe,
-    RecipeError, Report, SourceKind,
+    RecipeError, RemoteOptions, Report, SourceKind,
 };
 use stablelm_license::{Exclusion, Ledger, Registry, SourceUse, attribution_markdown, croissant};
 use stablelm_tokenizer::Tokenizer;
@@ -16,6 +16,7 @@ use crate::args::Prepare;
 use crate::commands::data_croissant;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
+use crate::hub::{self, HubId, HubSettings, Wanted};
 use crate::model_input;
 use crate::output::{self, Existing, StagedDir};
 use crate::papers;
@@ -25,7 +26,7 @@ use crate::ui::{Align, Table, Ui};
 /// Rows of each source that a dry run looks at.
 const DEFAULT_SAMPLE: u64 = 1000;
 
-pub(crate) fn run(args: &Prepare, ui: &Ui) -> Result<ExitStatus, CommandError> {
+pub(crate) fn run(args: &Prepare, hub: &HubSettings, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let recipe = read_recipe(&args.recipe)?;
     if args.resume && is_complete(&args.output) {
         return already_done(args, ui);
@@ -33,17 +34,29 @@ pub(crate) fn run(args: &Prepare, ui: &Ui) -> Result<ExitStatus, CommandError> {
     if !args.dry_run {
         output::refuse_existing(&args.output, args.overwrite)?;
     }
-    let tokenizer = model_input::load_tokenizer(&recipe.tokenizer_path()).map_err(|error| {
+    let tokenizer = tokenizer(&recipe, hub).map_err(|error| {
         error.context(format!(
             "failed to load the tokenizer that recipe `{}` names",
             args.recipe.display()
         ))
     })?;
+    let remote = settings::remote(hub);
     if args.dry_run {
-        dry_run(args, &recipe, &tokenizer, ui)
+        dry_run(args, &recipe, &tokenizer, &remote, ui)
     } else {
-        prepare(args, &recipe, &tokenizer, ui)
+        prepare(args, &recipe, &tokenizer, &remote, ui)
     }
+}
+
+/// Loads the tokenizer of a recipe: a path as seen from the recipe, or a hub id.
+fn tokenizer(recipe: &Recipe, hub: &HubSettings) -> Result<Tokenizer, CommandError> {
+    let path = recipe.tokenizer_path();
+    let is_hub_id = !path.exists() && HubId::parse(&recipe.tokenizer.source).is_some();
+    if !is_hub_id {
+        return model_input::load_tokenizer(&path);
+    }
+    let id = Path::new(&recipe.tokenizer.source);
+    model_input::load_tokenizer(&hub::resolve(id, Wanted::Tokenizer, hub)?)
 }
 
 fn is_complete(output: &Path) -> bool {
@@ -116,6 +129,7 @@ fn dry_run(
     args: &Prepare,
     recipe: &Recipe,
     tokenizer: &Tokenizer,
+    remote: &RemoteOptions,
     ui: &Ui,
 ) -> Result<ExitStatus, CommandError> {
     let registry = Registry::builtin();
@@ -130,7 +144,7 @@ fn dry_run(
         tokenizer,
         sample,
         threads: settings::threads(args.threads)?,
-        remote: &settings::remote(),
+        remote,
         fetch_folder: fetched.as_ref().map(StagedDir::path),
         license_of: &|kind, subset| license_of(&registry, kind, subset),
     };
@@ -194,6 +208,7 @@ fn prepare(
     args: &Prepare,
     recipe: &Recipe,
     tokenizer: &Tokenizer,
+    remote: &RemoteOptions,
     ui: &Ui,
 ) -> Result<ExitStatus, CommandError> {
     let registry = Registry::builtin();
@@ -206,7 +221,7 @@ fn prepare(
         output: staged.path(),
         threads: settings::threads(args.threads)?,
         memory_limit: settings::memory_limit(args.memory_limit)?,
-        remote: &settings::remote(),
+        remote,
         tool_version: env!("CARGO_PKG_VERSION"),
         license_of: &|kind, subset| license_of(&registry, kind, subset),
     };

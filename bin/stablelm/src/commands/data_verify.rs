@@ -9,12 +9,13 @@ use stablelm_data::{RemoteInputs, Verification, VerifyError, VerifyOptions};
 use crate::args::Verify;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
+use crate::hub::HubSettings;
 use crate::model_input;
 use crate::output::StagedDir;
 use crate::settings;
 use crate::ui::Ui;
 
-pub(crate) fn run(args: &Verify, ui: &Ui) -> Result<ExitStatus, CommandError> {
+pub(crate) fn run(args: &Verify, hub: &HubSettings, ui: &Ui) -> Result<ExitStatus, CommandError> {
     model_input::require_path(&args.folder)?;
     let inputs = args
         .inputs
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &Verify, ui: &Ui) -> Result<ExitStatus, CommandError> {
         .remote
         .then(|| StagedDir::temporary(&folder, "inputs"))
         .transpose()?;
-    let remote = settings::remote();
+    let remote = settings::remote(hub);
     let options = VerifyOptions {
         folder: &args.folder,
         inputs: &inputs,

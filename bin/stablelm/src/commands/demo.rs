@@ -10,10 +10,11 @@ use crate::args::{Cli, Demo};
 use crate::demo_files::FILES;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
+use crate::hub::HubSettings;
 use crate::output::StagedDir;
 use crate::ui::Ui;
 
-pub(crate) fn run(args: &Demo, ui: &Ui) -> Result<ExitStatus, CommandError> {
+pub(crate) fn run(args: &Demo, hub: &HubSettings, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let started = Instant::now();
     let staged = StagedDir::create(&args.output, args.overwrite)?;
     for (name, bytes) in FILES {
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Demo, ui: &Ui) -> Result<ExitStatus, CommandError> {
         ))?;
         let words = std::iter::once("stablelm".to_owned()).chain(command);
         let cli = Cli::try_parse_from(words).expect("the demo's own command lines are valid");
-        let status = super::run(cli.command, ui)?;
+        let status = super::run(cli.command, hub, ui)?;
         if status != ExitStatus::Success {
             return Ok(status);
         }

@@ -44,7 +44,7 @@ const EVERYWHERE: [&str; 11] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 37] = [
+const HOMES: [(&str, &str); 39] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
     ("bytesize", "stablelm"),
@@ -58,6 +58,7 @@ const HOMES: [(&str, &str); 37] = [
     ("futures-util", "stablelm-data"),
     ("glob", "stablelm-data"),
     ("half", "stablelm-checkpoint"),
+    ("hf-hub", "stablelm"),
     ("humantime", "stablelm"),
     ("indicatif", "stablelm"),
     ("liblzma", "stablelm-data"),
@@ -79,6 +80,7 @@ const HOMES: [(&str, &str); 37] = [
     ("unicode-normalization", "stablelm-data"),
     ("unicode-normalization-alignments", "stablelm-tokenizer"),
     ("unicode-segmentation", "stablelm-data"),
+    ("ureq", "stablelm"),
     ("whatlang", "stablelm-data"),
     ("zip", "stablelm-checkpoint"),
     ("zstd", "stablelm-data"),

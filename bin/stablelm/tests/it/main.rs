@@ -6,6 +6,8 @@ mod architecture;
 mod checkpoints;
 mod data;
 mod demo;
+mod hub;
+mod hub_server;
 mod license;
 mod output;
 #[cfg(feature = "remote")]

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 /// A folder to run in, and what to feed.
 pub(crate) struct Runner {
     folder: TempDir,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Runner {
@@ -20,7 +21,14 @@ impl Runner {
                 .prefix("stablelm-")
                 .tempdir()
                 .unwrap(),
+            // No test asks the real hub.
+            variables: vec![("HF_HUB_OFFLINE", "1".to_owned())],
         }
+    }
+
+    /// Sets a variable for the commands to come.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.variables.push((name, value.to_owned()));
     }
 
     /// Returns the folder.
@@ -48,7 +56,11 @@ impl Runner {
             .env_remove("NO_COLOR")
             .env_remove("RUST_LOG")
             .env_remove("RUST_BACKTRACE")
+            .env_remove("HF_TOKEN")
+            .env_remove("HF_HUB_CACHE")
+            .env("HF_HOME", self.path().join("hf-home"))
             .env("SOURCE_DATE_EPOCH", "1700000000")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
