@@ -100,6 +100,22 @@ pub enum RowError {
         /// What the decoder says.
         message: String,
     },
+    /// A part of a table can't be decoded; this stands for all of its rows.
+    #[error("{} can't be decoded: {message}", rows_from_here(*rows))]
+    DamagedRows {
+        /// How many rows, where the file says it.
+        rows: Option<u64>,
+        /// What is wrong with them.
+        message: String,
+    },
+}
+
+fn rows_from_here(rows: Option<u64>) -> String {
+    match rows {
+        Some(1) => "this row".to_owned(),
+        Some(rows) => format!("{rows} rows from this one on"),
+        None => "an unknown number of rows from this one on".to_owned(),
+    }
 }
 
 impl RowError {
@@ -115,6 +131,7 @@ impl RowError {
             Self::UnknownBookRow { .. } => "unknown_book_row",
             Self::BadMeta { .. } => "bad_meta",
             Self::DamagedStream { .. } => "damaged_stream",
+            Self::DamagedRows { .. } => "damaged_rows",
         }
     }
 }

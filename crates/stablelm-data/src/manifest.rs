@@ -1,5 +1,6 @@
 //! The manifest of a prepared folder: what it was made from, and what it holds.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -71,9 +72,8 @@ pub struct OutputFile {
 
 /// Lists the files that lie in a folder by now, sorted by path, each with size and hash.
 pub fn list_files_with_hashes(folder: &Path) -> Result<Vec<OutputFile>, ManifestError> {
-    let mut paths = Vec::new();
-    list_files(folder, "", &mut paths)?;
-    paths.sort();
+    let paths =
+        list_files(folder).map_err(|(path, source)| ManifestError::Read { path, source })?;
     let hashed = paths.into_iter().map(|path| {
         let file = folder.join(&path);
         let (bytes, sha256) =
@@ -108,20 +108,22 @@ pub fn write_manifest(output: &Path, prepared: &Prepared) -> Result<(), Manifest
     )?)
 }
 
-/// Lists files below `folder`, with `/` between names on every system.
-fn list_files(folder: &Path, prefix: &str, paths: &mut Vec<String>) -> Result<(), ManifestError> {
-    let failed = |source| ManifestError::Read {
-        path: folder.to_path_buf(),
-        source,
-    };
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type().map_err(failed)?.is_dir() {
-            list_files(&entry.path(), &format!("{name}/"), paths)?;
-        } else {
-            paths.push(name);
+/// The files below a folder, with `/` between names on every system; fails with the folder that can't
+/// be read.
+pub(crate) fn list_files(folder: &Path) -> Result<BTreeSet<String>, (PathBuf, io::Error)> {
+    let mut paths = BTreeSet::new();
+    let mut folders = vec![(folder.to_path_buf(), String::new())];
+    while let Some((folder, prefix)) = folders.pop() {
+        let failed = |error| (folder.clone(), error);
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push((entry.path(), name + "/"));
+            } else {
+                paths.insert(name);
+            }
         }
     }
-    Ok(())
+    Ok(paths)
 }

@@ -240,7 +240,7 @@ pub(crate) struct Fingerprint {
     stablelm data inspect prepared\n  \
     stablelm data inspect prepared/tokens/pile_train_text_document.idx --document 7 --tokenizer tokenizer.json")]
 pub(crate) struct DataInspect {
-    /// An .idx or .bin file (or their common prefix), a parquet or JSON lines file, or a prepared folder
+    /// An .idx or .bin file (or their common prefix), a parquet, Arrow or JSON lines file, or a prepared folder
     pub(crate) path: PathBuf,
     /// Show document N, counted from 0
     #[arg(long, value_name = "N")]

@@ -78,7 +78,7 @@ fn expect_only(runner: &Runner, expected: &[&str]) {
 
 #[test]
 fn remote_files_give_the_same_tokens_as_local_ones_however_often_connections_break() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     let expected = tokens(&runner, &fixture("data/recipe.toml"), "local");
     assert_eq!(expected.len(), 3 * 3 * 2);
 
@@ -112,7 +112,7 @@ fn remote_files_give_the_same_tokens_as_local_ones_however_often_connections_bre
 
 #[test]
 fn manifest_and_tables_name_remote_files_by_address() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     let server = server(|_, answer| answer);
     runner.write("recipe.toml", recipe(&server.url("/")));
     runner.ok(&["data", "prepare", "recipe.toml", "--output", "out", "-q"]);
@@ -129,7 +129,7 @@ fn manifest_and_tables_name_remote_files_by_address() {
 
 #[test]
 fn a_run_that_lost_its_server_goes_on_with_addresses_signed_anew() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     let expected = tokens(&runner, &fixture("data/recipe.toml"), "local");
     // 0: the last file can't be fetched; 1: as it was; 2: as 1, and it is another version.
     let state = Arc::new(AtomicUsize::new(0));
@@ -179,7 +179,7 @@ fn a_run_that_lost_its_server_goes_on_with_addresses_signed_anew() {
 
 #[test]
 fn addresses_that_only_differ_in_their_query_are_refused() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     let server = server(|_, answer| answer);
     let url = server.url("/notes/notes.jsonl");
     let text = recipe(&server.url("/")).replace(
@@ -200,7 +200,7 @@ fn addresses_that_only_differ_in_their_query_are_refused() {
 
 #[test]
 fn verify_fetches_remote_inputs_when_asked_to() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     // Once the folder is there, one file is another of the same length, and one is gone.
     let is_later = Arc::new(AtomicBool::new(false));
     let changes = Arc::clone(&is_later);
@@ -244,7 +244,7 @@ fn verify_fetches_remote_inputs_when_asked_to() {
 
 #[test]
 fn a_dry_run_of_remote_files_estimates_what_one_of_local_files_does() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     let server = server(|_, answer| answer);
     runner.write("remote.toml", recipe(&server.url("/")));
     let plan = |recipe: &str| {
@@ -302,7 +302,7 @@ fn a_dry_run_of_remote_files_estimates_what_one_of_local_files_does() {
 
 #[test]
 fn a_dry_run_fetches_no_more_files_than_its_sample_takes() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     let line = |number| format!("{{\"text\": \"a short text with the number {number}\"}}\n");
     let file_of = move |rows| (0..rows).map(line).collect::<String>();
     // 10 rows, 30 rows, and one that nobody may ask for.
@@ -376,7 +376,7 @@ fn a_dry_run_fetches_no_more_files_than_its_sample_takes() {
 
 #[test]
 fn a_remote_file_that_is_not_there_or_has_no_text_is_named() {
-    let runner = Runner::new();
+    let runner = Runner::online();
     let server = server(|_, answer| answer);
     for (flag, path, key, expected) in [
         ("--dry-run", "/none.jsonl", "text", "does not exist"),

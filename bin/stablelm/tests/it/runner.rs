@@ -26,6 +26,13 @@ impl Runner {
         }
     }
 
+    /// Makes an empty folder to run in, for commands that ask a server on this machine.
+    pub(crate) fn online() -> Self {
+        let mut runner = Self::new();
+        runner.set("HF_HUB_OFFLINE", "0");
+        runner
+    }
+
     /// Sets a variable for the commands to come.
     pub(crate) fn set(&mut self, name: &'static str, value: &str) {
         self.variables.push((name, value.to_owned()));

@@ -1,5 +1,6 @@
 //! A look at anything that preparing data reads or writes.
 
+mod arrow_rows;
 mod prepared;
 mod rows;
 mod tokens;
@@ -34,7 +35,7 @@ pub struct InspectOptions<'a> {
 pub enum Inspection {
     /// An indexed dataset.
     Tokens(TokensInspection),
-    /// A file of JSON lines or a parquet table.
+    /// A file of JSON lines, a parquet table, or an Arrow IPC file or stream.
     Rows(RowsInspection),
     /// A prepared folder.
     Prepared(Box<PreparedInspection>),
@@ -120,7 +121,7 @@ pub enum InspectError {
 }
 
 /// Looks at an indexed dataset (its `.idx`, its `.bin` or their common prefix), a file of JSON
-/// lines, a parquet table, or a prepared folder.
+/// lines, a parquet table, an Arrow IPC file or stream, or a prepared folder.
 pub fn inspect(path: &Path, options: &InspectOptions<'_>) -> Result<Inspection, InspectError> {
     if path.is_dir() {
         return Ok(Inspection::Prepared(Box::new(prepared::inspect(

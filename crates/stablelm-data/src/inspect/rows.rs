@@ -1,17 +1,19 @@
-//! A file of JSON lines or a parquet table.
+//! A file of JSON lines, a parquet table, or an Arrow IPC file or stream.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ::parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::inspect::{DocumentInspection, InspectError, InspectOptions};
+use crate::document::{BrokenRow, RowError};
+use crate::inspect::{DocumentInspection, InspectError, InspectOptions, arrow_rows};
 use crate::read::compression::{self, Compression};
 use crate::read::container::{self, Container};
 use crate::read::jsonl::JsonLines;
@@ -20,7 +22,7 @@ use crate::read::{FileRows, RawRow, ReadError, Schema};
 use crate::recipe::SourceKind;
 
 /// Where texts are usually kept, most usual first.
-const TEXT_NAMES: [&str; 2] = ["text", "content"];
+pub(super) const TEXT_NAMES: [&str; 2] = ["text", "content"];
 /// Keys that are listed; a file with new keys in each row must not fill the memory.
 const MAX_KEYS: usize = 1000;
 
@@ -29,7 +31,7 @@ const MAX_KEYS: usize = 1000;
 pub struct RowsInspection {
     /// The file.
     pub path: PathBuf,
-    /// `jsonl` or `parquet`.
+    /// `jsonl`, `parquet`, `arrow-file` or `arrow-stream`.
     pub format: &'static str,
     /// Its compression.
     pub compression: Compression,
@@ -37,7 +39,7 @@ pub struct RowsInspection {
     pub bytes: u64,
     /// Rows, blank lines left out.
     pub rows: u64,
-    /// Rows that are no JSON object.
+    /// Rows that are no JSON object, or that can't be decoded.
     pub broken_rows: u64,
     /// Columns, or keys of the objects.
     pub columns: Vec<ColumnInspection>,
@@ -77,7 +79,7 @@ pub struct LengthsInspection {
 }
 
 impl LengthsInspection {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.min_bytes = if self.texts == 0 {
             bytes
         } else {
@@ -99,10 +101,10 @@ pub(super) fn inspect(
         source,
     };
     let bytes = std::fs::metadata(path).map_err(io)?.len();
-    if container::of_file(path).map_err(io)? == Container::Parquet {
-        inspect_parquet(path, bytes, options)
-    } else {
-        inspect_jsonl(path, bytes, options)
+    match container::of_file(path).map_err(io)? {
+        Container::Lines => inspect_jsonl(path, bytes, options),
+        Container::Parquet => inspect_parquet(path, bytes, options),
+        container => arrow_rows::inspect(path, container, bytes, options),
     }
 }
 
@@ -182,39 +184,45 @@ fn inspect_parquet(
     options: &InspectOptions<'_>,
 ) -> Result<RowsInspection, InspectError> {
     let (rows, columns) = read_columns(path)?;
-    let text = TEXT_NAMES.iter().find(|name| {
-        columns
-            .iter()
-            .any(|(column, data_type)| column == *name && data_type.contains("Utf8"))
-    });
+    let column = |(name, data_type)| ColumnInspection { name, data_type };
+    let columns: Vec<_> = columns.into_iter().map(column).collect();
+    let text = text_column(&columns);
     let lengths = text.map(|text| parquet_lengths(path, text)).transpose()?;
+    let (lengths, broken_rows) = lengths.unzip();
     let document = match options.document {
         None => None,
         Some(number) => parquet_row(path, number)?.map(|values| DocumentInspection {
             document: number,
             text: text
-                .and_then(|text| values.get(*text)?.as_str())
+                .and_then(|text| values.get(text)?.as_str())
                 .map(str::to_owned),
             values: Some(Value::Object(values)),
             ..DocumentInspection::default()
         }),
     };
     check_document(path, options.document, document.is_some(), rows)?;
-    let column = |(name, data_type)| ColumnInspection { name, data_type };
     Ok(RowsInspection {
         path: path.to_path_buf(),
         format: "parquet",
         compression: Compression::None,
         bytes,
         rows,
-        broken_rows: 0,
-        columns: columns.into_iter().map(column).collect(),
+        broken_rows: broken_rows.unwrap_or(0),
+        columns,
         lengths,
         document,
     })
 }
 
-fn check_document(
+/// The column that holds texts, by its name and type.
+pub(super) fn text_column(columns: &[ColumnInspection]) -> Option<&'static str> {
+    TEXT_NAMES.into_iter().find(|name| {
+        let mut columns = columns.iter();
+        columns.any(|column| column.name == *name && column.data_type.contains("Utf8"))
+    })
+}
+
+pub(super) fn check_document(
     path: &Path,
     wanted: Option<u64>,
     found: bool,
@@ -230,19 +238,26 @@ fn check_document(
     }
 }
 
-fn parquet_lengths(path: &Path, text: &str) -> Result<LengthsInspection, InspectError> {
+/// Lengths of the texts, and the number of rows that can't be decoded.
+fn parquet_lengths(path: &Path, text: &str) -> Result<(LengthsInspection, u64), InspectError> {
     let schema = Schema::of_text(SourceKind::Parquet, text);
     let mut rows = FileRows::open(path, &schema, 1 << 20)?;
     let mut lengths = LengthsInspection {
         column: text.to_owned(),
         ..LengthsInspection::default()
     };
+    let mut damaged = 0_u64;
     while let Some(row) = rows.next_row()? {
-        if let RawRow::Document(document) = row {
-            lengths.add(document.text.len() as u64);
+        match row {
+            RawRow::Document(document) => lengths.add(document.text.len() as u64),
+            RawRow::Broken(BrokenRow {
+                error: RowError::DamagedRows { rows, .. },
+                ..
+            }) => damaged = damaged.saturating_add(rows.unwrap_or(1)),
+            RawRow::Broken(_) | RawRow::Line { .. } => {}
         }
     }
-    Ok(lengths)
+    Ok((lengths, damaged))
 }
 
 /// All values of one row of a table; `None` when it has no such row.
@@ -278,17 +293,21 @@ pub(super) fn parquet_row(
     if batch.num_rows() == 0 {
         return Ok(None);
     }
-    let schema = batch.schema();
-    let mut values = Map::new();
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        let value = first_value(column).map_err(|error| damaged(error.into()))?;
-        values.insert(field.name().clone(), value);
-    }
+    let values = values_of(&batch).map_err(|error| damaged(error.into()))?;
     Ok(Some(values))
 }
 
+/// All values of the first row of a batch.
+pub(super) fn values_of(batch: &RecordBatch) -> Result<Map<String, Value>, ArrowError> {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns());
+    columns
+        .map(|(field, column)| Ok((field.name().clone(), first_value(column)?)))
+        .collect()
+}
+
 /// Numbers, texts and truth values as they are, everything else as arrow displays it.
-fn first_value(column: &ArrayRef) -> Result<Value, arrow::error::ArrowError> {
+fn first_value(column: &ArrayRef) -> Result<Value, ArrowError> {
     if column.is_null(0) {
         return Ok(Value::Null);
     }

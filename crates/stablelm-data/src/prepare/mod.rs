@@ -486,7 +486,7 @@ fn finish(
     };
     let recipe_json = serde_json::to_value(recipe).expect("a recipe has only finite numbers");
     let run_hash = run_hash(&recipe_json, options.tool_version, &tokenizer, &inputs);
-    let page = report_html::render(&report, Some(recipe), Some(&run_hash));
+    let page = report_html::render(&report, Some(&recipe_json), Some(&run_hash));
     write_file(&output.join("report.html"), page.as_bytes())?;
     let sources = recipe.sources.iter().zip(&tallies);
     Ok(Prepared {

@@ -6,39 +6,21 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::mem;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use simd_json::prelude::{TypedScalarValue, ValueAsScalar, ValueIntoString};
-use simd_json::tape;
-use simd_json::{Buffers, INPUT_PADDING, Tape};
+use simd_json::{Tape, tape};
 
 use crate::document::{Document, RowError};
 use crate::read::fields::{Fields, Meta, MetaFields, MetaSlot, Slot, Value};
+use crate::read::json_tape::TapeParser;
 use crate::read::jsonl;
 use crate::read::schema::{Origin, Schema};
 
-/// Longest line for the fast parser, whose index of a line can be many times as long as the line.
-const MAX_FAST_LEN: usize = 1 << 20;
-
 /// A parser of rows that keeps its memory from row to row.
-pub(crate) struct RowParser {
-    /// A copy of the line, which the fast parser writes unescaped strings into.
-    line: Vec<u8>,
-    buffers: Buffers,
-    tape: Tape<'static>,
-}
-
-impl Default for RowParser {
-    fn default() -> Self {
-        Self {
-            line: Vec::new(),
-            buffers: Buffers::default(),
-            tape: Tape(Vec::new()),
-        }
-    }
-}
+#[derive(Default)]
+pub(crate) struct RowParser(TapeParser);
 
 impl RowParser {
     /// Parses one line, without what may stand around its object.
@@ -49,12 +31,10 @@ impl RowParser {
         schema: &Schema,
         origin: &Origin,
     ) -> Result<Document, RowError> {
-        if line.len() <= MAX_FAST_LEN
-            && let Some(document) = self.parse_plain(line, row, schema, origin)
-        {
-            return Ok(document);
+        match self.parse_plain(line, row, schema, origin) {
+            Some(document) => Ok(document),
+            None => parse_any(line, row, schema, origin),
         }
-        parse_any(line, row, schema, origin)
     }
 
     /// Returns nothing for a line that is no document or odd in any way.
@@ -65,16 +45,10 @@ impl RowParser {
         schema: &Schema,
         origin: &Origin,
     ) -> Option<Document> {
-        self.line.clear();
-        self.line.extend_from_slice(line);
-        self.line.resize(line.len() + INPUT_PADDING, 0);
-        let mut tape = mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let parsed =
-            simd_json::fill_tape_padded(&mut self.line, line.len(), &mut self.buffers, &mut tape);
-        let fields = parsed.ok().and_then(|()| plain_fields(&tape, schema));
-        let document = fields.and_then(|fields| schema.document(fields, row, origin).ok());
-        self.tape = tape.reset();
-        document
+        self.0.parse(line, |tape| {
+            let fields = plain_fields(tape, schema)?;
+            schema.document(fields, row, origin).ok()
+        })
     }
 }
 
@@ -195,7 +169,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
 }
 
 /// A key, borrowed from the line where nothing in it is escaped.
-struct Key<'a>(Cow<'a, str>);
+pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -221,11 +195,22 @@ impl<'de> Deserialize<'de> for Key<'de> {
 
 impl<'de> Deserialize<'de> for Value<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        ValueVisitor { in_list: false }.deserialize(deserializer)
     }
 }
 
-struct ValueVisitor;
+/// Keeps no lists within lists, which may be nested deeply.
+struct ValueVisitor {
+    in_list: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for ValueVisitor {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
 impl<'de> Visitor<'de> for ValueVisitor {
     type Value = Value<'de>;
@@ -264,8 +249,13 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let mut texts = Vec::new();
-        while let Some(item) = items.next_element::<Item<'de>>()? {
-            texts.extend(item.0.map(Cow::into_owned));
+        if self.in_list {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+        }
+        while let Some(item) = items.next_element_seed(ValueVisitor { in_list: true })? {
+            if let Value::Text(text) = item {
+                texts.push(text.into_owned());
+            }
         }
         Ok(Value::List(texts))
     }
@@ -273,63 +263,6 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Value::Other("an object"))
-    }
-}
-
-/// A text of a list; anything else is passed over.
-struct Item<'a>(Option<Cow<'a, str>>);
-
-impl<'de> Deserialize<'de> for Item<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ItemVisitor)
-    }
-}
-
-struct ItemVisitor;
-
-impl<'de> Visitor<'de> for ItemVisitor {
-    type Value = Item<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Item<'de>, E> {
-        Ok(Item(Some(Cow::Borrowed(text))))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Item<'de>, E> {
-        Ok(Item(Some(Cow::Owned(text.to_owned()))))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_unit<E>(self) -> Result<Item<'de>, E> {
-        Ok(Item(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item<'de>, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Item(None))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Item(None))
     }
 }
 

@@ -1,66 +1,47 @@
 //! One string out of a line of JSON, fast.
 //!
-//! A SIMD parser takes the lines that are plain documents. Whatever it does not take goes to the
-//! parser of [`jsonl`](crate::read::jsonl), which alone decides what is wrong with a row; a property
-//! test holds the two together.
+//! A SIMD parser takes the lines that are plain documents. Whatever it does not take goes to
+//! `serde_json`, which alone decides what is wrong with a row; a property test holds the two
+//! together.
 
-use std::mem;
+use std::fmt;
 
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use simd_json::Tape;
 use simd_json::prelude::ValueIntoString;
-use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use crate::document::RowError;
-use crate::read::jsonl::{JsonSchema, parse_line};
-
-/// Longest line for the fast parser, whose index of a line can be many times as long as the line.
-const MAX_FAST_LEN: usize = 1 << 20;
+use crate::read::fields::Value;
+use crate::read::json_row::Key;
+use crate::read::json_tape::TapeParser;
+use crate::read::jsonl;
 
 /// A parser that keeps its memory from line to line.
-pub(crate) struct TextParser {
-    /// A copy of the line, which the parser writes unescaped strings into.
-    line: Vec<u8>,
-    buffers: Buffers,
-    tape: Tape<'static>,
-}
+#[derive(Default)]
+pub(crate) struct TextParser(TapeParser);
 
 impl TextParser {
-    pub(crate) fn new() -> Self {
-        Self {
-            line: Vec::new(),
-            buffers: Buffers::default(),
-            tape: Tape(Vec::new()),
-        }
-    }
-
-    /// Appends the text of a line to `texts`, which stays as it was when the line has none.
+    /// Appends the text of a line, under `key`, to `texts`, which stays as it was when the line has
+    /// none.
     pub(crate) fn append_text(
         &mut self,
         line: &[u8],
-        schema: &JsonSchema,
+        key: &str,
         texts: &mut String,
     ) -> Result<(), RowError> {
-        if line.len() <= MAX_FAST_LEN && self.append_plain_text(line, &schema.text, texts) {
-            return Ok(());
+        if !self.append_plain_text(line, key, texts) {
+            texts.push_str(&parse_text(line, key)?);
         }
-        texts.push_str(&parse_line(line, 0, schema)?.text);
         Ok(())
     }
 
     /// Returns false when the line is not an object whose last value for `key` is a string.
     fn append_plain_text(&mut self, line: &[u8], key: &str, texts: &mut String) -> bool {
-        self.line.clear();
-        self.line.extend_from_slice(line);
-        self.line.resize(line.len() + INPUT_PADDING, 0);
-        let mut tape = mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let parsed =
-            simd_json::fill_tape_padded(&mut self.line, line.len(), &mut self.buffers, &mut tape);
-        let text = parsed.ok().and_then(|()| last_string(&tape, key));
-        if let Some(text) = text {
-            texts.push_str(text);
-        }
-        let found = text.is_some();
-        self.tape = tape.reset();
-        found
+        let found = self.0.parse(line, |tape| {
+            texts.push_str(last_string(tape, key)?);
+            Some(())
+        });
+        found.is_some()
     }
 }
 
@@ -71,37 +52,102 @@ fn last_string<'l>(tape: &Tape<'l>, key: &str) -> Option<&'l str> {
     values.last().and_then(|(_, value)| value.into_string())
 }
 
+/// Parses any line at all, more slowly.
+fn parse_text(line: &[u8], key: &str) -> Result<String, RowError> {
+    let missing = || RowError::MissingText {
+        key: key.to_owned(),
+    };
+    match jsonl::parse(line, TextSeed(key))?.ok_or_else(missing)? {
+        Value::Text(text) => Ok(text.into_owned()),
+        other => Err(RowError::WrongType {
+            key: key.to_owned(),
+            found: other.type_name(),
+        }),
+    }
+}
+
+/// The last value of a key.
+struct TextSeed<'k>(&'k str);
+
+impl<'de> DeserializeSeed<'de> for TextSeed<'_> {
+    type Value = Option<Value<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextSeed<'_> {
+    type Value = Option<Value<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            if key.0 == self.0 {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::Config as ProptestConfig;
 
     use super::*;
-
-    fn schema() -> JsonSchema {
-        JsonSchema {
-            text: "text".to_owned(),
-            id: None,
-        }
-    }
+    use crate::read::json_tape::MAX_LEN;
 
     /// Both parsers say the same of a line, and a line that has no text adds none.
     fn check(parser: &mut TextParser, line: &[u8]) {
         let mut texts = "before".to_owned();
-        let found = parser.append_text(line, &schema(), &mut texts);
-        let expected = parse_line(line, 0, &schema());
+        let found = parser.append_text(line, "text", &mut texts);
+        let expected = parse_text(line, "text");
         let shown = String::from_utf8_lossy(line);
         assert_eq!(
             found,
             expected.as_ref().map(drop).map_err(Clone::clone),
             "{shown}"
         );
-        let text = expected.map_or(String::new(), |document| document.text);
+        let text = expected.unwrap_or_default();
         assert_eq!(texts.strip_prefix("before"), Some(text.as_str()), "{shown}");
     }
 
     fn is_fast(line: &str) -> bool {
-        TextParser::new().append_plain_text(line.as_bytes(), "text", &mut String::new())
+        TextParser::default().append_plain_text(line.as_bytes(), "text", &mut String::new())
+    }
+
+    #[test]
+    fn a_text_is_found_among_other_keys() {
+        for (line, expected) in [
+            (r#"{"text": "a\u00e9\n"}"#, Ok("a\u{e9}\n")),
+            (r#"{"n": [1, {"text": 2}], "text": ""}"#, Ok("")),
+            (r#"{"text": "t", "meta": {"text": "s"}}"#, Ok("t")),
+            (r#"{"text": "first", "t\u0065xt": "last"}"#, Ok("last")),
+            (r#"{"text": "a""#, Err("bad_json")),
+            (r#"{"text": "a"} x"#, Err("bad_json")),
+            (r#"{"text": "\ud800"}"#, Err("bad_json")),
+            ("[1]", Err("not_an_object")),
+            (r#""text""#, Err("not_an_object")),
+            (r#"{"id": 1}"#, Err("missing_text")),
+            (r#"{"text": null}"#, Err("wrong_type")),
+            (r#"{"text": 3.5}"#, Err("wrong_type")),
+            (r#"{"text": ["a"]}"#, Err("wrong_type")),
+            (r#"{"text": {"a": 1}}"#, Err("wrong_type")),
+        ] {
+            let found = parse_text(line.as_bytes(), "text");
+            let found = found.as_deref().map_err(RowError::name);
+            assert_eq!(found, expected, "{line}");
+        }
+        let error = parse_text(b"{\"text\": \"\xff\"}", "text").unwrap_err();
+        assert_eq!(error, RowError::InvalidUtf8 { byte: 10 });
     }
 
     #[test]
@@ -118,7 +164,7 @@ pub(crate) mod tests {
 
     #[test]
     fn odd_lines_are_judged_as_by_the_other_parser() {
-        let mut parser = TextParser::new();
+        let mut parser = TextParser::default();
         let lines: [&[u8]; 36] = [
             b"",
             b"{}",
@@ -172,9 +218,9 @@ pub(crate) mod tests {
 
     #[test]
     fn long_lines_are_left_to_the_other_parser() {
-        for len in [MAX_FAST_LEN - 20, MAX_FAST_LEN, 2 * MAX_FAST_LEN] {
+        for len in [MAX_LEN - 20, MAX_LEN, 2 * MAX_LEN] {
             let line = format!("{{\"text\": \"{}\"}}", "a\\n".repeat(len / 3));
-            check(&mut TextParser::new(), line.as_bytes());
+            check(&mut TextParser::default(), line.as_bytes());
         }
     }
 
@@ -245,7 +291,7 @@ pub(crate) mod tests {
             change in proptest::option::of((any::<proptest::sample::Index>(), piece())),
             loose in proptest::collection::vec(piece(), 0..12),
         ) {
-            let mut parser = TextParser::new();
+            let mut parser = TextParser::default();
             let text = serde_json::to_string(&text).unwrap();
             let mut line = [b"{\"n\": ".as_slice(), &value.concat(), b", \"text\": ", text.as_bytes(), b"}"].concat();
             check(&mut parser, &line);

@@ -1,17 +1,13 @@
 //! JSON lines: one object a line.
 //!
-//! A byte order mark, carriage returns and blank lines are accepted. Only the keys that a source
-//! needs are kept while parsing.
+//! A byte order mark, carriage returns and blank lines are accepted.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeSeed;
 
-use crate::document::{BrokenRow, Document, RowError};
+use crate::document::{BrokenRow, RowError};
 use crate::read::compression::TextReader;
 use crate::read::{RawRow, ReadError};
 
@@ -21,13 +17,6 @@ use crate::read::{RawRow, ReadError};
 /// hundred megabytes; the longest books have a tenth of this.
 pub(crate) const MAX_LINE_LEN: u64 = 32 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Keys of a source of JSON lines. A subset is always looked for in `meta.pile_set_name`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JsonSchema {
-    pub(crate) text: String,
-    pub(crate) id: Option<String>,
-}
 
 /// A stream of lines.
 pub(crate) struct JsonLines<R = TextReader> {
@@ -144,30 +133,6 @@ pub(crate) fn trim(line: &[u8], is_first: bool) -> &[u8] {
     marked.unwrap_or(line).trim_ascii()
 }
 
-/// Parses one line; the row number goes into the document.
-pub(crate) fn parse_line(line: &[u8], row: u64, schema: &JsonSchema) -> Result<Document, RowError> {
-    let found = parse(line, RowSeed(schema))?;
-    let key = || schema.text.clone();
-    let text = match found.text {
-        None => return Err(RowError::MissingText { key: key() }),
-        Some(Scalar::Text(text)) => text,
-        Some(Scalar::Number(_)) => {
-            return Err(RowError::WrongType {
-                key: key(),
-                found: "a number",
-            });
-        }
-        Some(Scalar::Other(found)) => return Err(RowError::WrongType { key: key(), found }),
-    };
-    Ok(Document {
-        row,
-        id: found.id.and_then(Scalar::into_name),
-        subset: found.subset,
-        text,
-        ..Document::default()
-    })
-}
-
 /// Parses one line into what a seed makes of it, and names what is wrong with it.
 pub(crate) fn parse<'l, S: DeserializeSeed<'l>>(
     line: &'l [u8],
@@ -196,241 +161,11 @@ pub(crate) fn parse<'l, S: DeserializeSeed<'l>>(
         })
 }
 
-/// What is kept of a row.
-#[derive(Default)]
-struct FoundRow {
-    text: Option<Scalar>,
-    id: Option<Scalar>,
-    subset: Option<String>,
-}
-
-struct RowSeed<'s>(&'s JsonSchema);
-
-impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
-    type Value = FoundRow;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FoundRow, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RowSeed<'_> {
-    type Value = FoundRow;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FoundRow, A::Error> {
-        let mut row = FoundRow::default();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            if key == self.0.text {
-                row.text = Some(map.next_value()?);
-            } else if self.0.id.as_deref() == Some(&key) {
-                row.id = Some(map.next_value()?);
-            } else if key == "meta" {
-                row.subset = map.next_value::<Meta>()?.0;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(row)
-    }
-}
-
-/// A value of any type, kept only where it can be a text or a name.
-enum Scalar {
-    Text(String),
-    Number(String),
-    Other(&'static str),
-}
-
-impl Scalar {
-    fn into_name(self) -> Option<String> {
-        match self {
-            Self::Text(name) | Self::Number(name) => Some(name),
-            Self::Other(_) => None,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.to_string()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.to_string()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.to_string()))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Other("a boolean"))
-    }
-
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Other("null"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other("an array"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other("an object"))
-    }
-}
-
-/// The subset that a `meta` names, if it does.
-struct Meta(Option<String>);
-
-impl<'de> Deserialize<'de> for Meta {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MetaVisitor).map(Meta)
-    }
-}
-
-struct MetaVisitor;
-
-impl<'de> Visitor<'de> for MetaVisitor {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
-        let mut subset = None;
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            if key == "pile_set_name" {
-                subset = map.next_value::<Scalar>()?.into_name();
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(subset)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<String>, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::test_runner::Config as ProptestConfig;
 
     use super::*;
-
-    fn schema() -> JsonSchema {
-        JsonSchema {
-            text: "text".to_owned(),
-            id: Some("id".to_owned()),
-        }
-    }
-
-    fn check(line: &str, expected: Result<(&str, Option<&str>, Option<&str>), &str>) {
-        let found = parse_line(line.as_bytes(), 7, &schema());
-        let found = found.as_ref().map_err(RowError::name).map(|document| {
-            (
-                document.text.as_str(),
-                document.id.as_deref(),
-                document.subset.as_deref(),
-            )
-        });
-        assert_eq!(found, expected, "{line}");
-    }
-
-    #[test]
-    fn documents_are_found_among_other_keys() {
-        check(r#"{"text": "a\u00e9\n"}"#, Ok(("a\u{e9}\n", None, None)));
-        check(
-            r#"{"id": "x", "n": [1, {"text": 2}], "text": ""}"#,
-            Ok(("", Some("x"), None)),
-        );
-        check(
-            r#"{"id": 12, "text": "t", "meta": "s"}"#,
-            Ok(("t", Some("12"), None)),
-        );
-        check(
-            r#"{"id": null, "text": "t", "meta": null}"#,
-            Ok(("t", None, None)),
-        );
-        let pile = r#"{"meta": {"x": 1, "pile_set_name": "Pile-CC"}, "text": "t"}"#;
-        check(pile, Ok(("t", None, Some("Pile-CC"))));
-        check(
-            r#"{"text": "first", "t\u0065xt": "last"}"#,
-            Ok(("last", None, None)),
-        );
-    }
-
-    #[test]
-    fn every_way_to_be_broken_has_its_name() {
-        check(r#"{"text": "a""#, Err("bad_json"));
-        check(r#"{"text": "a"} x"#, Err("bad_json"));
-        check(r#"{"text": "\ud800"}"#, Err("bad_json"));
-        check("[1]", Err("not_an_object"));
-        check(r#""text""#, Err("not_an_object"));
-        check(r#"{"id": 1}"#, Err("missing_text"));
-        check(r#"{"text": null}"#, Err("wrong_type"));
-        check(r#"{"text": 3.5}"#, Err("wrong_type"));
-        check(r#"{"text": ["a"]}"#, Err("wrong_type"));
-        check(r#"{"text": {"a": 1}}"#, Err("wrong_type"));
-        let error = parse_line(b"{\"text\": \"\xff\"}", 0, &schema()).unwrap_err();
-        assert_eq!(error, RowError::InvalidUtf8 { byte: 10 });
-    }
 
     fn rows(bytes: &[u8]) -> Vec<(u64, String)> {
         let mut lines = JsonLines::new(bytes, PathBuf::new());
@@ -470,8 +205,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
-        fn no_bytes_make_the_parser_panic(line: Vec<u8>) {
-            let _ = parse_line(&line, 0, &schema());
+        fn no_bytes_make_the_reader_panic(line: Vec<u8>) {
             let _ = rows(&line);
         }
     }

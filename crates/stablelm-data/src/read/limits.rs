@@ -21,10 +21,10 @@ pub(crate) fn is_bomb(uncompressed: u64, compressed: u64) -> bool {
 /// Runs a reader of tables, and makes an error of its panics.
 ///
 /// The libraries check much, but by assertions too: a damaged file may reach one.
-pub(crate) fn guarded<T>(
-    read: impl FnOnce() -> Result<T, ColumnarError>,
-) -> Result<T, ColumnarError> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(message_of(&*panic)))
+pub(crate) fn guarded<T, E: From<ColumnarError>>(
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(message_of(&*panic).into()))
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> ColumnarError {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error() {
-        let found: Result<(), _> = guarded(|| panic!("row {}", 3));
+        let found: Result<(), ColumnarError> = guarded(|| panic!("row {}", 3));
         assert!(found.unwrap_err().to_string().ends_with("row 3"));
     }
 }

@@ -3,13 +3,14 @@
 //! Readers stream. What one row can get wrong becomes a [`BrokenRow`] and the run goes on; what
 //! makes a whole file useless is a [`ReadError`].
 
-mod arrow_ipc;
+pub(crate) mod arrow_ipc;
 pub(crate) mod chunks;
 pub(crate) mod code;
 pub(crate) mod compression;
 pub(crate) mod container;
 mod fields;
 pub(crate) mod json_row;
+mod json_tape;
 pub(crate) mod json_text;
 pub(crate) mod jsonl;
 mod limits;
@@ -21,7 +22,7 @@ mod redpajama;
 mod rows;
 pub(crate) mod schema;
 pub(crate) mod source_file;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod thrift;

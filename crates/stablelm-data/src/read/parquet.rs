@@ -1,7 +1,8 @@
 //! Parquet tables with a column of text. Only the columns that are needed are read.
 //!
 //! One row group is read after another, in batches whose places do not depend on where reading
-//! began, so that a run that goes on cuts the rows as one that was never stopped.
+//! began, so that a run that goes on cuts the rows as one that was never stopped. Of a group that is
+//! damaged, the rows from the damage on are lost, and no others.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
+use ::parquet::basic::Compression;
 use ::parquet::file::metadata::RowGroupMetaData;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
@@ -19,7 +21,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use crate::read::limits::guarded;
 use crate::read::parquet_gate::Gate;
 use crate::read::schema::Schema;
-use crate::read::table::{Columns, TableRows};
+use crate::read::table::{Batch, Columns, DamagedRows, TableRows};
 use crate::read::{ColumnarError, ReadError};
 
 /// Most rows that are decoded at once.
@@ -41,9 +43,11 @@ pub(crate) struct ParquetBatches {
     batch_bytes: u64,
 }
 
-/// An open row group.
+/// A row group that is being read.
 struct Group {
-    reader: ParquetRecordBatchReader,
+    index: usize,
+    /// Nothing before its first batch.
+    reader: Option<ParquetRecordBatchReader>,
     /// The next row, and the one after the last.
     row: u64,
     end: u64,
@@ -62,7 +66,8 @@ impl ParquetBatches {
         let columns = Columns::find(path, schema, metadata.schema().fields())?;
         let metadata = guarded(|| as_views(&metadata))
             .map_err(|error| OpenError::Columnar(error).at(path, columns.names()))?;
-        check_places(&metadata, &columns, gate.len())
+        check_rows(&metadata)
+            .and_then(|()| check_codecs(&metadata, &columns))
             .map_err(|error| OpenError::Columnar(error).at(path, columns.names()))?;
         let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.places.iter().copied());
         Ok(Self {
@@ -79,97 +84,131 @@ impl ParquetBatches {
         })
     }
 
-    /// The next rows with the number of the first one.
-    pub(crate) fn next_batch(&mut self) -> Result<Option<(u64, TableRows)>, ReadError> {
-        let found = guarded(|| self.read_batch());
-        found.map_err(|error| ReadError::Parquet {
-            path: self.path.clone(),
-            columns: self.columns.names().to_vec(),
-            source: error,
-        })
-    }
-
-    fn read_batch(&mut self) -> Result<Option<(u64, TableRows)>, ColumnarError> {
+    /// The next rows. After rows that can't be decoded, the next row group is read.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, ReadError> {
         loop {
-            let Some(group) = &mut self.current else {
-                if !self.open_group()? {
-                    return Ok(None);
-                }
-                continue;
+            let group = self.current.take().or_else(|| self.next_group());
+            let Some(mut group) = group else {
+                return Ok(None);
             };
-            self.gate.start_batch();
-            let Some(batch) = group.reader.next().transpose()? else {
-                if group.row != group.end {
-                    return Err(ColumnarError::refused(format!(
-                        "a row group ends at row {}, but claims to go on to row {}",
-                        group.row, group.end
-                    )));
-                }
-                self.current = None;
-                continue;
-            };
-            let row = group.row;
-            group.row += batch.num_rows() as u64;
-            if batch.num_rows() == 0 {
-                return Err(ColumnarError::refused("a batch without rows".to_owned()));
+            let first = group.row;
+            let found = guarded(|| self.read_batch(&mut group));
+            if let Some(error) = self.gate.take_failure() {
+                return Err(ReadError::io(&self.path)(error));
             }
-            return Ok(Some((row, self.rows(batch))));
+            let batch = match found {
+                Ok(batch) => batch,
+                Err(error) => {
+                    return Ok(Some(Batch::Damaged(DamagedRows {
+                        first,
+                        rows: Some(group.end - first),
+                        error,
+                        is_last: false,
+                    })));
+                }
+            };
+            group.row += batch.num_rows() as u64;
+            let is_wanted = group.row > self.start;
+            self.current = Some(group).filter(|group| group.row < group.end);
+            if is_wanted {
+                let columns = self.columns.clone();
+                let batch = Some(batch);
+                return Ok(Some(Batch::Rows(first, TableRows { batch, columns })));
+            }
         }
     }
 
-    fn rows(&self, batch: RecordBatch) -> TableRows {
-        TableRows {
-            batch: Some(batch),
-            columns: self.columns.clone(),
+    /// Decodes the next rows of a group. All batches of a group are decoded, wanted or not, so that
+    /// one that can't be is found in the same place wherever reading began.
+    fn read_batch(&self, group: &mut Group) -> Result<RecordBatch, ColumnarError> {
+        self.gate.start_batch();
+        let reader = match &mut group.reader {
+            Some(reader) => reader,
+            slot => slot.insert(self.open_group(group.index)?),
+        };
+        let (row, end) = (group.row, group.end);
+        let batch = reader.next().transpose()?;
+        let len = batch.as_ref().map_or(0, RecordBatch::num_rows) as u64;
+        let batch = batch.filter(|_| len > 0).ok_or_else(|| {
+            let message = format!("a row group claims to go on from row {row} to row {end}");
+            ColumnarError::refused(message)
+        })?;
+        self.gate.start_batch();
+        let mut has_more = || matches!(reader.next(), Some(Ok(_)));
+        if len > end - row || len == end - row && has_more() {
+            let message = format!("a row group goes on beyond row {end}, where it claims to end");
+            return Err(ColumnarError::refused(message));
         }
+        Ok(batch)
     }
 
-    /// Opens the next row group that has rows to give; false when there is none.
-    fn open_group(&mut self) -> Result<bool, ColumnarError> {
+    fn open_group(&self, index: usize) -> Result<ParquetRecordBatchReader, ColumnarError> {
+        let group = self.metadata.metadata().row_group(index);
+        self.check_places(group)?;
+        let rows = usize::try_from(self.batch_rows(group)).unwrap_or(usize::MAX);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.gate.clone(),
+            self.metadata.clone(),
+        );
+        Ok(builder
+            .with_projection(self.mask.clone())
+            .with_row_groups(vec![index])
+            .with_batch_size(rows)
+            .build()?)
+    }
+
+    /// The next row group that has rows to give.
+    fn next_group(&mut self) -> Option<Group> {
         while let Some(group) = self.metadata.metadata().row_groups().get(self.next_group) {
             let rows = u64::try_from(group.num_rows()).unwrap_or(0);
-            let first = self.next_group_row;
-            let end = first.saturating_add(rows);
-            let index = self.next_group;
+            let (index, row) = (self.next_group, self.next_group_row);
+            let end = row.saturating_add(rows);
             self.next_group += 1;
             self.next_group_row = end;
-            if end <= self.start {
-                continue;
+            if end > self.start.max(row) {
+                let reader = None;
+                return Some(Group {
+                    index,
+                    reader,
+                    row,
+                    end,
+                });
             }
-            let batch_rows = self.batch_rows(group);
-            // Batches begin where they would if all of the group were read.
-            let skipped = self.start.saturating_sub(first) / batch_rows * batch_rows;
-            let as_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                self.gate.clone(),
-                self.metadata.clone(),
-            );
-            self.gate.start_batch();
-            let reader = builder
-                .with_projection(self.mask.clone())
-                .with_row_groups(vec![index])
-                .with_batch_size(as_usize(batch_rows))
-                .with_offset(as_usize(skipped))
-                .build()?;
-            self.current = Some(Group {
-                reader,
-                row: first + skipped,
-                end,
-            });
-            return Ok(true);
         }
-        Ok(false)
+        None
+    }
+
+    /// Checks that the bytes of every column that is read lie within the file.
+    fn check_places(&self, group: &RowGroupMetaData) -> Result<(), ColumnarError> {
+        for leaf in self.leaves(group) {
+            let column = group.column(leaf);
+            let start = column.dictionary_page_offset();
+            let start = u64::try_from(start.unwrap_or(column.data_page_offset())).ok();
+            let len = u64::try_from(column.compressed_size()).ok();
+            let end = start
+                .zip(len)
+                .and_then(|(start, len)| start.checked_add(len));
+            if end.is_none_or(|end| end > self.gate.len()) {
+                return Err(ColumnarError::refused(format!(
+                    "column `{}` lies outside of the file",
+                    column.column_path()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The leaves of a group that are read.
+    fn leaves(&self, group: &RowGroupMetaData) -> impl Iterator<Item = usize> {
+        let parts = self.metadata.parquet_schema();
+        let places = &self.columns.places;
+        (0..group.num_columns()).filter(|&leaf| places.contains(&parts.get_column_root_idx(leaf)))
     }
 
     /// Rows of a group that are worth decoding at once.
     fn batch_rows(&self, group: &RowGroupMetaData) -> u64 {
-        let parts = self.metadata.parquet_schema();
-        let bytes = (0..group.num_columns())
-            .filter(|&leaf| {
-                self.columns
-                    .places
-                    .contains(&parts.get_column_root_idx(leaf))
-            })
+        let bytes = self
+            .leaves(group)
             .map(|leaf| u64::try_from(group.column(leaf).uncompressed_size()).unwrap_or(0))
             .fold(0, u64::saturating_add);
         let rows = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
@@ -238,32 +277,35 @@ fn as_views(metadata: &ArrowReaderMetadata) -> Result<ArrowReaderMetadata, Colum
     )?)
 }
 
-/// Checks that the bytes of every column that is read lie within the file.
-fn check_places(
-    metadata: &ArrowReaderMetadata,
-    columns: &Columns,
-    file_len: u64,
-) -> Result<(), ColumnarError> {
+/// Checks that no column is compressed in a way that this version can't undo, which is no damage.
+fn check_codecs(metadata: &ArrowReaderMetadata, columns: &Columns) -> Result<(), ColumnarError> {
     let schema = metadata.parquet_schema();
-    let is_read = |leaf: usize| columns.places.contains(&schema.get_column_root_idx(leaf));
     for group in metadata.metadata().row_groups() {
-        let leaves = group.columns().iter().enumerate();
-        for (_, column) in leaves.filter(|(leaf, _)| is_read(*leaf)) {
-            let start = column.dictionary_page_offset();
-            let start = u64::try_from(start.unwrap_or(column.data_page_offset())).ok();
-            let len = u64::try_from(column.compressed_size()).ok();
-            let end = start
-                .zip(len)
-                .and_then(|(start, len)| start.checked_add(len));
-            if end.is_none_or(|end| end > file_len) {
+        for (leaf, column) in group.columns().iter().enumerate() {
+            let codec = column.compression();
+            if columns.places.contains(&schema.get_column_root_idx(leaf))
+                && matches!(codec, Compression::BROTLI(_) | Compression::LZO)
+            {
                 return Err(ColumnarError::refused(format!(
-                    "column `{}` lies outside of the file",
+                    "column `{}` is compressed with {codec}, expected gzip, lz4, snappy, zstd or nothing",
                     column.column_path()
                 )));
             }
         }
     }
     Ok(())
+}
+
+/// Checks that the rows of all groups can be counted.
+fn check_rows(metadata: &ArrowReaderMetadata) -> Result<(), ColumnarError> {
+    let mut groups = metadata.metadata().row_groups().iter();
+    let total = groups.try_fold(0_i64, |total, group| {
+        let rows = group.num_rows();
+        total.checked_add(rows).filter(|_| rows >= 0)
+    });
+    total.map(drop).ok_or_else(|| {
+        ColumnarError::refused("its row groups claim numbers of rows that can't be".to_owned())
+    })
 }
 
 /// Names of all columns of a file, in order, with their types.

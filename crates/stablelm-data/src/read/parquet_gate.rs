@@ -6,8 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::parquet::errors::{ParquetError, Result};
 use ::parquet::file::reader::{ChunkReader, Length};
@@ -31,6 +31,7 @@ pub(crate) struct Gate {
     len: u64,
     /// Bytes of pages that were let through since the last batch.
     batch_len: Arc<AtomicU64>,
+    failure: Arc<Mutex<Option<io::Error>>>,
 }
 
 impl Gate {
@@ -41,6 +42,7 @@ impl Gate {
             file: Arc::new(file),
             len,
             batch_len: Arc::default(),
+            failure: Arc::default(),
         };
         Ok(gate.check_footer()?.map(|()| gate))
     }
@@ -52,6 +54,23 @@ impl Gate {
     /// Starts counting anew.
     pub(crate) fn start_batch(&self) {
         self.batch_len.store(0, Ordering::Relaxed);
+    }
+
+    /// What the system said when it could not read. The library makes an error of its own of that,
+    /// which looks like damage, and damage is what a run goes on after.
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    }
+
+    /// Keeps an error of the system for [`Self::take_failure`].
+    fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let copy = io::Error::new(error.kind(), error.to_string());
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            *failure = Some(error);
+            copy
+        })
     }
 
     /// Says what is wrong with the footer; what is no footer is left to the library.
@@ -80,9 +99,10 @@ impl Gate {
     }
 
     fn read_at(&self, start: u64) -> io::Result<File> {
-        let mut file = self.file.try_clone()?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(file)
+        self.noting(self.file.try_clone().and_then(|mut file| {
+            file.seek(SeekFrom::Start(start))?;
+            Ok(file)
+        }))
     }
 }
 
@@ -116,12 +136,12 @@ impl ChunkReader for Gate {
             )));
         }
         let mut buffer = Vec::with_capacity(length);
-        self.read_at(start)?
-            .take(length as u64)
-            .read_to_end(&mut buffer)?;
-        if buffer.len() < length {
-            return Err(ParquetError::EOF("the file was cut".to_owned()));
-        }
+        let mut bytes = self.read_at(start)?.take(length as u64);
+        self.noting(bytes.read_to_end(&mut buffer).and_then(|read| {
+            // It was long enough when it was opened.
+            let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut");
+            (read == length).then_some(()).ok_or_else(cut)
+        }))?;
         Ok(buffer.into())
     }
 }
@@ -137,13 +157,14 @@ pub(crate) struct HeaderReader {
 impl HeaderReader {
     fn check(&mut self) -> io::Result<()> {
         let refuse = |message: String| Err(io::Error::new(io::ErrorKind::InvalidData, message));
-        let mut claims = page_claims(self.inner.fill_buf()?);
+        let gate = self.gate.clone();
+        let mut claims = page_claims(gate.noting(self.inner.fill_buf())?);
         if claims.is_none() {
             // A header with long statistics.
             let mut header = Vec::new();
-            let file = self.gate.read_at(self.start)?;
-            file.take(HEADER_LEN as u64).read_to_end(&mut header)?;
-            self.inner.seek(SeekFrom::Start(self.start))?;
+            let mut bytes = gate.read_at(self.start)?.take(HEADER_LEN as u64);
+            gate.noting(bytes.read_to_end(&mut header))?;
+            gate.noting(self.inner.seek(SeekFrom::Start(self.start)))?;
             claims = page_claims(&header);
         }
         let Some(PageClaims {
@@ -192,6 +213,7 @@ impl Read for HeaderReader {
         if !std::mem::replace(&mut self.is_checked, true) {
             self.check()?;
         }
-        self.inner.read(buffer)
+        let read = self.inner.read(buffer);
+        self.gate.noting(read)
     }
 }

@@ -104,11 +104,13 @@ impl Schema {
     /// The formats that files of this source may have.
     pub(crate) fn containers(&self) -> Containers {
         match self.kind {
-            SourceKind::Pile | SourceKind::Pes2o | SourceKind::Jsonl => Containers::Lines,
+            SourceKind::Jsonl => Containers::Lines,
             SourceKind::Parquet => Containers::Parquet,
             SourceKind::Arrow => Containers::Arrow,
             SourceKind::FalconRefinedweb
             | SourceKind::Redpajama
+            | SourceKind::Pile
+            | SourceKind::Pes2o
             | SourceKind::Pilev2
             | SourceKind::Starcoderdata => Containers::Any,
         }

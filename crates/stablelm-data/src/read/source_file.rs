@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{BrokenRow, Document};
+use crate::document::{BrokenRow, Document, RowError};
 use crate::read::ReadError;
 use crate::read::arrow_ipc::ArrowBatches;
 use crate::read::chunks::{Chunk, ChunkReader, Found, lines, too_long};
@@ -20,7 +20,7 @@ use crate::read::json_row::RowParser;
 use crate::read::jsonl::{MAX_LINE_LEN, trim};
 use crate::read::parquet::ParquetBatches;
 use crate::read::schema::{Origin, Schema};
-use crate::read::table::TableRows;
+use crate::read::table::{Batch, DamagedRows, TableRows};
 
 /// Most rows in a piece of a table; a piece of tiny rows must still be read ahead of.
 const MAX_TABLE_ROWS: usize = 8192;
@@ -159,6 +159,9 @@ impl SourceFileReader {
             }
         };
         piece.end = self.position;
+        if found && let PieceKind::Broken(broken) = &piece.kind {
+            warn_of_loss(&self.path, broken);
+        }
         Ok(found)
     }
 
@@ -265,7 +268,7 @@ fn read_lines(
             piece.kind = PieceKind::Lines;
         }
         Found::Broken(error) => {
-            let is_damage = matches!(error, crate::document::RowError::DamagedStream { .. });
+            let is_damage = matches!(error, RowError::DamagedStream { .. });
             let mut broken = BrokenRow::new(position.row, error, piece.lines.bytes());
             broken.len = reader.broken_len();
             position.row += 1;
@@ -292,9 +295,16 @@ fn read_rows(
             Batches::Parquet(batches) => batches.next_batch()?,
             Batches::Arrow(batches) => batches.next_batch()?,
         };
-        let Some((first, rows)) = found else {
-            position.at_end = true;
-            return Ok(false);
+        let (first, rows) = match found {
+            None => {
+                position.at_end = true;
+                return Ok(false);
+            }
+            Some(Batch::Rows(first, rows)) => (first, rows),
+            Some(Batch::Damaged(damaged)) => {
+                piece.kind = PieceKind::Broken(broken_rows(&damaged, position));
+                return Ok(true);
+            }
         };
         // Only the first batch can begin before the position.
         let known = usize::try_from(position.row.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -311,6 +321,29 @@ fn read_rows(
     *rest = rest.slice(len, rest.num_rows() - len);
     position.row += len as u64;
     Ok(true)
+}
+
+/// Says so where more is lost than a row.
+fn warn_of_loss(path: &Path, broken: &BrokenRow) {
+    let (row, error) = (broken.row, &broken.error);
+    if matches!(
+        error,
+        RowError::DamagedStream { .. } | RowError::DamagedRows { .. }
+    ) {
+        tracing::warn!(path = %path.display(), row, "a part of a file is lost: {error}");
+    }
+}
+
+/// One row for all that can't be decoded, and the position behind them.
+fn broken_rows(damaged: &DamagedRows, position: &mut Position) -> BrokenRow {
+    let row = position.row;
+    // All of it lies behind the position, unless the file is another by now.
+    let before = row.saturating_sub(damaged.first);
+    let rows = damaged.rows.map(|rows| rows.saturating_sub(before));
+    position.row = row.saturating_add(rows.unwrap_or(1));
+    position.at_end = damaged.is_last;
+    let message = damaged.error.to_string();
+    BrokenRow::new(row, RowError::DamagedRows { rows, message }, b"")
 }
 
 /// Makes documents of the rows of a piece, in order; blank lines are left out.

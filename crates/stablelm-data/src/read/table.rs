@@ -11,10 +11,10 @@ use arrow::datatypes::{
 };
 
 use crate::document::{BrokenRow, Document, RowError};
-use crate::read::ReadError;
 use crate::read::fields::{Fields, Meta, MetaFields, MetaSlot, Slot, Value};
 use crate::read::jsonl::MAX_LINE_LEN;
 use crate::read::schema::{Origin, Schema};
+use crate::read::{ColumnarError, ReadError};
 
 /// The columns of a file that are read, by their place in it, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,15 @@ impl Columns {
         match schema.id() {
             Some(id) if schema.id_required() && !has(Slot::Id) => Err(missing(id)),
             _ => Ok(columns),
+        }
+    }
+
+    /// Every column, for a look at the file.
+    pub(crate) fn all(found: &ArrowFields) -> Self {
+        Self {
+            slots: Vec::new(),
+            places: (0..found.len()).collect(),
+            names: found.iter().map(|field| field.name().clone()).collect(),
         }
     }
 
@@ -104,6 +113,26 @@ fn is_text(data_type: &DataType) -> bool {
         DataType::Dictionary(_, values) => is_text(values),
         _ => false,
     }
+}
+
+/// What a reader of tables finds next.
+#[derive(Debug)]
+pub(crate) enum Batch {
+    /// Rows, with the number of the first one.
+    Rows(u64, TableRows),
+    Damaged(DamagedRows),
+}
+
+/// Rows that can't be decoded.
+#[derive(Debug)]
+pub(crate) struct DamagedRows {
+    /// The number of the first one.
+    pub(crate) first: u64,
+    /// How many there are; where nobody knows, the rows after them are counted as if it were one.
+    pub(crate) rows: Option<u64>,
+    pub(crate) error: ColumnarError,
+    /// Whether nothing after them can be found.
+    pub(crate) is_last: bool,
 }
 
 /// Rows of a table that follow one another.
@@ -203,7 +232,7 @@ fn value_at(column: &ArrayRef, at: usize) -> Option<Value<'_>> {
 }
 
 /// A text of a column; nothing for null and other types.
-fn text_at(column: &dyn Array, at: usize) -> Option<&str> {
+pub(crate) fn text_at(column: &dyn Array, at: usize) -> Option<&str> {
     if column.is_null(at) {
         return None;
     }

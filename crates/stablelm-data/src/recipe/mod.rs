@@ -131,13 +131,13 @@ pub enum SourceKind {
     FalconRefinedweb,
     /// RedPajama 1T: JSON lines of its seven subsets, as released or raw.
     Redpajama,
-    /// The Pile: JSON lines of `text` and `meta.pile_set_name`.
+    /// The Pile: JSON lines, or a table, of `text` and `meta.pile_set_name`.
     Pile,
     /// pilev2-dev: parquet of `text` and `meta`, a Python dictionary in a string.
     Pilev2,
     /// StarCoder data: parquet with a column `content`, a folder a language.
     Starcoderdata,
-    /// peS2o: JSON lines of papers.
+    /// peS2o: JSON lines, or a table, of papers.
     Pes2o,
     /// JSON lines with a key for the text.
     Jsonl,

@@ -127,7 +127,7 @@ impl Prefetch {
     }
 
     /// Bytes that were fetched so far, or were there from an earlier run.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "remote"))]
     pub(crate) fn bytes_fetched(&self) -> u64 {
         self.shared.bytes_fetched.load(Ordering::Relaxed)
     }

@@ -243,11 +243,10 @@ pub fn remove(options: &RemoveOptions<'_>) -> Result<Removed, RemoveError> {
     };
     let run_hash = run_hash(&removal, options.tool_version);
     recount(&mut report, &manifest.recipe);
-    let training_tokens = manifest.recipe["training_tokens"].as_u64();
     for split in Split::ALL {
         files.entry(split).or_default();
     }
-    write_summaries(options.output, &report, &run_hash, training_tokens, files)?;
+    write_summaries(options.output, &report, &manifest.recipe, &run_hash, files)?;
     let mut removed = manifest.removed;
     removed.push(removal);
     Ok(Removed {
@@ -339,16 +338,16 @@ fn plan_mixture(report: &Report, recipe: &Value) -> Mixture {
 fn write_summaries(
     output: &Path,
     report: &Report,
+    recipe: &Value,
     run_hash: &str,
-    training_tokens: Option<u64>,
     splits: Files,
 ) -> Result<(), WriteError> {
     write_file(&output.join(REPORT), report.to_json().as_bytes())?;
-    let page = report_html::render(report, None, Some(run_hash));
+    let page = report_html::render(report, Some(recipe), Some(run_hash));
     write_file(&output.join("report.html"), page.as_bytes())?;
     let yml = neox_yml::render(&NeoxData {
         mixture: &report.mixture,
-        training_tokens,
+        training_tokens: recipe["training_tokens"].as_u64(),
         splits,
         vocab_file: TOKENIZER,
     });

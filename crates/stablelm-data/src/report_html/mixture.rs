@@ -2,21 +2,18 @@
 
 use std::fmt::{self, Formatter};
 
+use serde_json::Value;
+
 use super::chart::Bar;
 use super::text::{Escaped, Grouped, Measured, Percent, Rounded, share};
-use crate::recipe::Recipe;
 use crate::report::{Mixture, Report};
 
-pub(super) fn write(
-    f: &mut Formatter<'_>,
-    report: &Report,
-    recipe: Option<&Recipe>,
-) -> fmt::Result {
+pub(super) fn write(f: &mut Formatter<'_>, report: &Report, recipe: Option<&Value>) -> fmt::Result {
     let mixture = &report.mixture;
     if mixture.sources.is_empty() {
         return f.write_str("<p>No source has documents to train on.</p>\n");
     }
-    let planned = recipe.is_some_and(|recipe| recipe.training_tokens.is_some());
+    let planned = recipe.is_some_and(|recipe| recipe["training_tokens"].is_u64());
     let why = if planned {
         "as the recipe plans"
     } else {

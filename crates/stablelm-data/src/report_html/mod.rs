@@ -21,14 +21,16 @@ mod tests;
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::recipe::Recipe;
+use serde_json::Value;
+
 use crate::report::Report;
 use text::{Escaped, Grouped};
 
 const STYLE: &str = include_str!("style.css");
 
-/// Returns the page of a run; what the recipe and the run's hash say is left out without them.
-pub(crate) fn render(report: &Report, recipe: Option<&Recipe>, run_hash: Option<&str>) -> String {
+/// Returns the page of a run; what the recipe, as its manifest has it, and the run's hash say is left
+/// out without them.
+pub(crate) fn render(report: &Report, recipe: Option<&Value>, run_hash: Option<&str>) -> String {
     Page {
         report,
         recipe,
@@ -39,7 +41,7 @@ pub(crate) fn render(report: &Report, recipe: Option<&Recipe>, run_hash: Option<
 
 struct Page<'r> {
     report: &'r Report,
-    recipe: Option<&'r Recipe>,
+    recipe: Option<&'r Value>,
     run_hash: Option<&'r str>,
 }
 

@@ -156,6 +156,7 @@ fn a_recipe_adds_what_it_says() {
         paths = ["web/*.jsonl"]
     "#;
     let recipe = crate::parse_recipe(recipe, Path::new("recipe.toml")).unwrap();
+    let recipe = serde_json::to_value(recipe).unwrap();
     let page = render(&sample::report(), Some(&recipe), None);
     for part in [
         "as the recipe plans",

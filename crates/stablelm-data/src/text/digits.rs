@@ -1,7 +1,7 @@
 //! What Python calls a decimal digit and what its regular expressions call a word character.
 //!
 //! Generated tables. Origin: the tables of Python 3.11 (Unicode 14.0), through `str.isdecimal` and
-//! `str.isalnum`.
+//! `str.isalnum`; the later digits from the tables of `regex` 2026.11.
 
 use super::letters::is_letter;
 use super::punctuation::is_in;
@@ -12,6 +12,11 @@ pub(crate) fn is_decimal(c: char) -> bool {
         return c.is_ascii_digit();
     }
     is_in(DECIMALS, c)
+}
+
+/// Whether the `\p{Nd}` of Python's `regex`, which has Unicode 17.0, takes `c`.
+pub(crate) fn is_decimal_of_17(c: char) -> bool {
+    is_decimal(c) || is_in(LATER_DECIMALS, c)
 }
 
 /// Whether Python's `\w` takes `c`: a letter, anything with a numeric value, or the underscore.
@@ -38,6 +43,14 @@ const DECIMALS: &[(u32, u32)] = &[
     (0x11950, 0x11959), (0x11c50, 0x11c59), (0x11d50, 0x11d59), (0x11da0, 0x11da9),
     (0x16a60, 0x16a69), (0x16ac0, 0x16ac9), (0x16b50, 0x16b59), (0x1d7ce, 0x1d7ff),
     (0x1e140, 0x1e149), (0x1e2f0, 0x1e2f9), (0x1e950, 0x1e959), (0x1fbf0, 0x1fbf9),
+];
+
+/// Decimal digits that came after Unicode 14.0, up to 17.0.
+#[rustfmt::skip]
+const LATER_DECIMALS: &[(u32, u32)] = &[
+    (0x10d40, 0x10d49), (0x116d0, 0x116e3), (0x11bf0, 0x11bf9), (0x11de0, 0x11de9),
+    (0x11f50, 0x11f59), (0x16130, 0x16139), (0x16d70, 0x16d79), (0x1ccf0, 0x1ccf9),
+    (0x1e4f0, 0x1e4f9), (0x1e5f1, 0x1e5fa),
 ];
 
 /// The same of what has a numeric value and is neither a decimal digit nor a letter.
@@ -83,7 +96,9 @@ mod tests {
         check('\u{301}', false, false);
         check('-', false, false);
         check('\u{203f}', false, false);
-        for table in [DECIMALS, OTHER_NUMBERS] {
+        check('\u{10d40}', false, false);
+        assert!(is_decimal_of_17('\u{10d40}') && is_decimal_of_17('7') && !is_decimal_of_17('a'));
+        for table in [DECIMALS, LATER_DECIMALS, OTHER_NUMBERS] {
             assert!(table.windows(2).all(|pair| pair[0].1 < pair[1].0));
         }
     }

@@ -10,7 +10,7 @@ use crate::document::RowError;
 use crate::read::RawRow;
 use crate::read::chunks::{lines, too_long};
 use crate::read::json_text::TextParser;
-use crate::read::jsonl::{JsonSchema, trim};
+use crate::read::jsonl::trim;
 use crate::tokenize::inputs::{Limits, Piece, PieceKind};
 
 /// Text that is parsed before it is encoded: much for one look at the clock, little for a cache.
@@ -48,7 +48,8 @@ impl StoredToken for u32 {
 /// How rows become tokens; the same for all threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules<I> {
-    pub(crate) schema: JsonSchema,
+    /// The key of the texts.
+    pub(crate) text_key: String,
     pub(crate) special: SpecialTokensInText,
     /// The end-of-document token, where one is appended.
     pub(crate) eod: Option<I>,
@@ -141,7 +142,7 @@ impl<'t> Worker<'t> {
     pub(crate) fn new(encoder: Encoder<'t>) -> Self {
         Self {
             encoder,
-            parser: TextParser::new(),
+            parser: TextParser::default(),
             texts: String::new(),
             spans: Vec::new(),
         }
@@ -221,7 +222,7 @@ impl<'t> Worker<'t> {
         }
         let start = self.texts.len();
         self.parser
-            .append_text(content, &rules.schema, &mut self.texts)?;
+            .append_text(content, &rules.text_key, &mut self.texts)?;
         self.spans.push((row, start..self.texts.len()));
         Ok(())
     }

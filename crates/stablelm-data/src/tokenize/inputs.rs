@@ -7,7 +7,7 @@ use crate::document::RowError;
 use crate::read::chunks::{Chunk, ChunkReader, Found};
 use crate::read::compression::{self, Count};
 use crate::read::container::{self, Container};
-use crate::read::jsonl::{JsonSchema, MAX_LINE_LEN};
+use crate::read::jsonl::MAX_LINE_LEN;
 use crate::read::{FileRows, RawRow, ReadError, Schema};
 use crate::recipe::SourceKind;
 use crate::tokenize::{TokenizeError, TokenizeOptions};
@@ -69,7 +69,7 @@ pub(crate) enum PieceKind {
 pub(crate) struct Inputs<'a, 's> {
     paths: &'a [PathBuf],
     stdin: Option<Box<dyn BufRead + Send + 's>>,
-    schema: JsonSchema,
+    text_key: &'a str,
     limits: Limits,
     current: Option<Open<'s>>,
     next: usize,
@@ -113,21 +113,13 @@ impl<'a, 's> Inputs<'a, 's> {
             stdin: stdin
                 .filter(|_| has_stdin)
                 .map(|stdin| -> Box<dyn BufRead + Send + 's> { Box::new(stdin) }),
-            schema: JsonSchema {
-                text: options.text_key.to_owned(),
-                id: None,
-            },
+            text_key: options.text_key,
             limits,
             current: None,
             next: 0,
             bytes_done: 0,
             total: if has_stdin { 0 } else { total },
         })
-    }
-
-    /// What is looked for in lines.
-    pub(crate) fn schema(&self) -> &JsonSchema {
-        &self.schema
     }
 
     /// Reads the next piece; false when there is none.
@@ -171,7 +163,7 @@ impl<'a, 's> Inputs<'a, 's> {
             Container::ArrowFile | Container::ArrowStream => Some(SourceKind::Arrow),
         };
         if let Some(kind) = kind {
-            let schema = Schema::of_text(kind, &self.schema.text);
+            let schema = Schema::of_text(kind, self.text_key);
             let rows = FileRows::open(path, &schema, chunk_len)?;
             return Ok(Open::Table {
                 rows: Box::new(rows),

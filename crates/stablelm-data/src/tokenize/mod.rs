@@ -172,7 +172,7 @@ fn tokenize_into<I: StoredToken>(
     let dtype = dtype(options)?;
     let mut inputs = Inputs::open(options, limits, stdin)?;
     let rules = Rules::<I> {
-        schema: inputs.schema().clone(),
+        text_key: options.text_key.to_owned(),
         special: options.special,
         eod: end_of_document(options, dtype)?,
         limits,

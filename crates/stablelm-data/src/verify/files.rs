@@ -1,10 +1,9 @@
 //! Sizes and hashes of every file, files that are missing, and files that nobody announced.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::hash::sha256_file;
-use crate::manifest::MANIFEST;
+use crate::manifest::{MANIFEST, list_files};
 use crate::verify::manifest::ManifestFile;
 use crate::verify::{Run, VerifyError};
 
@@ -12,8 +11,8 @@ const CHECK: &str = "files";
 
 pub(super) fn check(run: &mut Run<'_>, manifest: &ManifestFile) -> Result<(), VerifyError> {
     let folder = run.options.folder;
-    let mut there = BTreeSet::new();
-    list(folder, "", &mut there)?;
+    let mut there =
+        list_files(folder).map_err(|(path, source)| VerifyError::Io { path, source })?;
     there.remove(MANIFEST);
     let outputs: Vec<_> = manifest.outputs.iter().collect();
     let hashed = run.workers.map(outputs, |output| {
@@ -52,21 +51,4 @@ pub(super) fn check(run: &mut Run<'_>, manifest: &ManifestFile) -> Result<(), Ve
 fn is_inside(path: &str) -> bool {
     let mut parts = Path::new(path).components();
     parts.all(|part| matches!(part, std::path::Component::Normal(_)))
-}
-
-fn list(folder: &Path, prefix: &str, paths: &mut BTreeSet<String>) -> Result<(), VerifyError> {
-    let failed = |source| VerifyError::Io {
-        path: folder.to_path_buf(),
-        source,
-    };
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type().map_err(failed)?.is_dir() {
-            list(&entry.path(), &format!("{name}/"), paths)?;
-        } else {
-            paths.insert(name);
-        }
-    }
-    Ok(())
 }

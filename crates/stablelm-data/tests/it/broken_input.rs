@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use arrow::array::StringArray;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 use stablelm_data::{PrepareError, ReadError};
 
-use crate::scratch::{Scratch, column, read_table};
+use crate::scratch::{Scratch, column, prepare, read_folder, read_table};
 
 fn line(text: &str) -> String {
     format!("{{\"text\": \"{text}\"}}\n")
@@ -115,6 +117,67 @@ fn a_damaged_frame_loses_only_the_rest_of_its_file() {
     assert_eq!(prepared.inputs[0].bytes, whole as u64);
 }
 
+/// Row groups of 40 rows, the middle one damaged.
+fn damaged_table() -> Vec<u8> {
+    let text = |row| format!("row {row:03} has a text");
+    let texts = StringArray::from_iter_values((0..120).map(text));
+    let batch = RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(40))
+        .set_dictionary_enabled(false);
+    let mut bytes = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let place = |row| memchr::memmem::find(&bytes, text(row).as_bytes()).unwrap();
+    // The last text of a group, its page header and the first text of the next group.
+    let (end, start) = (place(39) + text(39).len(), place(40) - 4);
+    bytes[end..start].fill(0xff);
+    bytes
+}
+
+#[test]
+fn a_damaged_row_group_loses_its_rows_and_the_run_goes_on() {
+    let scratch = Scratch::new();
+    scratch.write("a.parquet", damaged_table());
+    scratch.write_table(
+        "b.parquet",
+        vec![("text", Arc::new(StringArray::from(vec!["the next file"])))],
+    );
+    let recipe = scratch.recipe("parquet", "*.parquet", "");
+    let prepared = scratch.prepare(&recipe, "out").unwrap();
+
+    let source = &prepared.report.sources[0];
+    assert_eq!(
+        (
+            source.documents_in,
+            source.documents_kept,
+            source.quarantined
+        ),
+        (82, 81, 1)
+    );
+    assert_eq!(source.stages[0].reasons["damaged_rows"], 1);
+    let rows = read_table(&scratch.path("out/quarantine/src.parquet"));
+    assert_eq!(
+        (rows[0]["path"].as_str(), rows[0]["row"].as_str()),
+        ("a.parquet", "40")
+    );
+    assert!(
+        rows[0]["error"].starts_with("40 rows from this one on can't be decoded: "),
+        "{rows:?}"
+    );
+    let kept = read_table(&scratch.path("out/tokens/src_train_text_document.documents.parquet"));
+    let numbers = (0..40).chain(80..120).chain([0]);
+    let numbers: Vec<_> = numbers.map(|row: u64| row.to_string()).collect();
+    assert_eq!(column(&kept, "row"), numbers);
+
+    let memory = 1 << 28;
+    prepare(&recipe, &scratch.tokenizer, &scratch.path("one"), 1, memory).unwrap();
+    let folder = |name| read_folder(&scratch.path(name));
+    assert!(folder("one") == folder("out"), "threads change the output");
+}
+
 fn failure(kind: &str, path: &str, fill: impl FnOnce(&Scratch)) -> PrepareError {
     let scratch = Scratch::new();
     fill(&scratch);
@@ -141,7 +204,7 @@ fn a_missing_column_names_file_and_columns() {
 
 #[test]
 fn files_of_another_format_are_refused() {
-    let error = failure("pile", "in.parquet", |scratch| {
+    let error = failure("jsonl", "in.parquet", |scratch| {
         let strings = || Arc::new(StringArray::from(vec!["a"]));
         scratch.write_table("in.parquet", vec![("text", strings())]);
     });

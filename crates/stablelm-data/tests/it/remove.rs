@@ -108,6 +108,13 @@ fn without_requests_every_file_but_the_record_is_the_same() {
         assert_eq!((removed.documents, removed.tokens), (0, 0));
         let mut before = read_folder(&prepared.path("in"));
         let mut after = read_folder(&prepared.path("out"));
+        let recipe = |files: &BTreeMap<String, Vec<u8>>| {
+            let page = String::from_utf8(files["report.html"].clone()).unwrap();
+            let (_, recipe) = page.split_once("The recipe as resolved").unwrap();
+            recipe.split_once("</details>").unwrap().0.to_owned()
+        };
+        assert!(recipe(&before).contains("append_eod"));
+        assert_eq!(recipe(&before), recipe(&after));
         // The stage `remove` and the record are there, and nothing in them.
         for name in ["manifest.json", "report.json", "report.html"] {
             assert_ne!(before.remove(name), after.remove(name), "{name}");

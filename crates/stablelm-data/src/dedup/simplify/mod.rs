@@ -11,8 +11,10 @@ mod tables;
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::text::digits::is_decimal_of_17;
 use crate::text::is_space;
-use tables::{DIGITS, MARKS, PUNCTUATION, holds};
+use crate::text::punctuation::is_in;
+use tables::{MARKS, PUNCTUATION};
 
 /// Puts the simplified `text` into `simplified`; `plain` is room for a step between.
 pub(crate) fn simplify(text: &str, plain: &mut String, simplified: &mut String) {
@@ -57,10 +59,10 @@ fn collapse(text: &str, collapsed: &mut String) {
             None => {
                 let c = char_at(text, at).expect("a byte that is not ASCII starts a character");
                 at += c.len_utf8();
-                if holds(DIGITS, c) {
+                if is_decimal_of_17(c) {
                     writer.write('0');
                     at = number_end(text, at);
-                } else if is_space(c) || holds(PUNCTUATION, c) {
+                } else if is_space(c) || is_in(PUNCTUATION, c) {
                     writer.is_apart = true;
                 } else {
                     c.to_lowercase().for_each(|lower| writer.write(lower));
@@ -147,9 +149,8 @@ fn is_separator(c: char) -> bool {
 }
 
 fn digits_end(text: &str, at: usize) -> usize {
-    let is_digit = |c: char| c.is_ascii_digit() || (!c.is_ascii() && holds(DIGITS, c));
     let rest = &text[at..];
-    at + rest.find(|c| !is_digit(c)).unwrap_or(rest.len())
+    at + rest.find(|c| !is_decimal_of_17(c)).unwrap_or(rest.len())
 }
 
 fn char_at(text: &str, at: usize) -> Option<char> {
@@ -168,7 +169,7 @@ fn remove_marks(text: &str, simplified: &mut String) {
         simplified.push_str(ascii);
         let end = beyond.find(|c: char| c.is_ascii()).unwrap_or(beyond.len());
         let (beyond, after) = beyond.split_at(end);
-        simplified.extend(beyond.nfd().filter(|&c| c.is_ascii() || !holds(MARKS, c)));
+        simplified.extend(beyond.nfd().filter(|&c| c.is_ascii() || !is_in(MARKS, c)));
         rest = after;
     }
     simplified.truncate(simplified.trim_end_matches(is_space).len());
@@ -209,6 +210,8 @@ mod tests {
         check("\u{663}\u{66b}x", "0\u{66b}x");
         check("1\u{2396}2\u{2396}3", "0\u{2396}0");
         check("\u{1d7ce}9", "0");
+        // A digit of Unicode 16.0.
+        check("\u{10d40}\u{663}", "0");
     }
 
     #[test]

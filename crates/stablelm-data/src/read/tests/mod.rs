@@ -1,5 +1,6 @@
 //! Every kind of source, read as it lies on disk.
 
+mod damage;
 mod fixtures;
 mod hostile;
 mod pieces;
@@ -15,7 +16,7 @@ use ::parquet::file::properties::WriterProperties;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 
-use crate::document::{BrokenRow, Document};
+use crate::document::{BrokenRow, Document, RowError};
 use crate::read::json_row::RowParser;
 use crate::read::source_file::{Piece, PieceLimits, Position, SourceFileReader, parse_piece};
 use crate::read::{ReadError, Schema};

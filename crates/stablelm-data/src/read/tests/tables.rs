@@ -1,5 +1,6 @@
 //! Columns of tables: their types, and those that are missing.
 
+use ::parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use arrow::array::{
     BinaryArray, DictionaryArray, Int32Array, Int64Array, LargeStringArray, ListBuilder,
     StringArray, StringBuilder, StringDictionaryBuilder, StringViewArray, StructArray,
@@ -153,4 +154,87 @@ fn licenses_of_a_list_are_joined() {
         .collect();
     assert_eq!(found, [Some("MIT AND Apache-2.0"), Some("MIT"), None]);
     assert_eq!(rows[0].as_ref().unwrap().language.as_deref(), Some("rust"));
+}
+
+/// The subset of each row, or what is wrong with it, in all three formats.
+fn check_subsets(kind: SourceKind, columns: Vec<(&str, ArrayRef)>, expected: &[&str]) {
+    let batch = [batch(columns)];
+    let file = scratch("a.table");
+    write_parquet(&file.path, &batch, WriterProperties::default());
+    let parquet = read(&file.path, kind).unwrap();
+    write_arrow_file(&file.path, &batch, IpcWriteOptions::default());
+    let arrow = read(&file.path, kind).unwrap();
+    write_arrow_stream(&file.path, &batch, IpcWriteOptions::default());
+    for rows in [parquet, arrow, read(&file.path, kind).unwrap()] {
+        let found: Vec<_> = rows
+            .iter()
+            .map(|row| match row {
+                Ok(document) => document.subset.clone().unwrap_or_default(),
+                Err(broken) => broken.error.to_string(),
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn every_usual_compression_of_parquet_is_read() {
+    let file = scratch("a.parquet");
+    let batch = [batch(vec![("text", strings(&["one"; 100]))])];
+    for codec in [
+        Compression::GZIP(GzipLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::default()),
+    ] {
+        let properties = WriterProperties::builder().set_compression(codec);
+        write_parquet(&file.path, &batch, properties.build());
+        let rows = read(&file.path, SourceKind::Parquet).unwrap();
+        assert!(rows.iter().all(Result::is_ok), "{codec}");
+        assert_eq!(rows.len(), 100, "{codec}");
+    }
+}
+
+#[test]
+fn the_pile_may_be_a_table() {
+    let text = || strings(&["a", "b", "c"]);
+    let names = StringArray::from(vec![Some("Books3"), Some("ArXiv"), None]);
+    let field = Arc::new(Field::new("pile_set_name", DataType::Utf8, true));
+    let meta = StructArray::from(vec![(field, Arc::new(names.clone()) as ArrayRef)]);
+    let unknown = "`meta` can't be read: it has no `pile_set_name`";
+    let columns = vec![("meta", Arc::new(meta) as ArrayRef), ("text", text())];
+    check_subsets(SourceKind::Pile, columns, &["Books3", "ArXiv", unknown]);
+
+    let meta = strings(&[
+        r#"{"pile_set_name": "Books3"}"#,
+        "{'pile_set_name': 'ArXiv'}",
+        "{}",
+    ]);
+    let columns = vec![("text", text()), ("meta", meta)];
+    check_subsets(SourceKind::Pile, columns, &["Books3", "ArXiv", unknown]);
+
+    let columns = vec![("text", text()), ("pile_set_name", Arc::new(names) as _)];
+    let none = "`meta` can't be read: there is none";
+    check_subsets(SourceKind::Pile, columns, &["Books3", "ArXiv", none]);
+}
+
+#[test]
+fn pes2o_may_be_a_table() {
+    let columns = || {
+        vec![
+            ("added", strings(&["2023-01-01", "2023-01-01"])),
+            ("created", strings(&["2020-02-03", "2020-02-03"])),
+            ("id", strings(&["7", "8"])),
+            ("source", strings(&["s2orc/train", "s2ag/train"])),
+            ("text", strings(&["a", "b"])),
+            ("version", strings(&["v2", "v2"])),
+        ]
+    };
+    check_subsets(SourceKind::Pes2o, columns(), &["s2orc/train", "s2ag/train"]);
+    let file = scratch("a.parquet");
+    let batch = [batch(columns())];
+    write_parquet(&file.path, &batch, WriterProperties::default());
+    let rows = read(&file.path, SourceKind::Pes2o).unwrap();
+    assert_eq!(rows[1].as_ref().unwrap().id.as_deref(), Some("8"));
 }
