@@ -48,9 +48,20 @@ bench-tokenizer tokenizer="fixtures/tokenizer" *options:
     cargo build --release --manifest-path crates/stablelm-tokenizer/peers/Cargo.toml --target-dir {{ target }}/bench-tokenizer/build
     {{ target }}/bench-tokenizer/build/release/bench-tokenizer compare --folder {{ target }}/bench-tokenizer --stablelm {{ target }}/release/stablelm --tokenizer {{ tokenizer }} {{ options }}
 
+# `data prepare` beside datatrove's filters, over documents of yours or generated ones; fetches packages once
+bench-prepare documents=(target / "bench-prepare/generated.jsonl") *options:
+    mkdir -p {{ target }}/bench-prepare
+    cargo build --release --bin stablelm
+    cargo run --release -p stablelm-testkit --example write_corpus -- {{ target }}/bench-prepare/generated.jsonl
+    python3 crates/stablelm-data/peers/bench_prepare.py --folder {{ target }}/bench-prepare --stablelm {{ target }}/release/stablelm --documents {{ documents }} {{ options }}
+
 # Fuzz the tokenizer (decode_stream, engines, library, load), with nightly and cargo-fuzz
 fuzz name *options:
     cargo +nightly fuzz run --fuzz-dir crates/stablelm-tokenizer/fuzz {{ name }} -- -dict=crates/stablelm-tokenizer/fuzz/dictionary.txt {{ options }}
+
+# Fuzz the readers of data (json_row, python_literal, recipe, parquet_file, arrow_file), with nightly and cargo-fuzz
+fuzz-data name *options:
+    cargo +nightly fuzz run --fuzz-dir crates/stablelm-data/fuzz {{ name }} -- {{ options }}
 
 # Make the fixtures again (about ten minutes: the last step trains a model)
 fixtures: fixtures-data fixtures-model

@@ -1,6 +1,8 @@
 //! What the fuzz targets call, and nobody else: this module is there only when fuzzing.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::read::json_row::{RowParser, parse_any};
 use crate::read::schema::{Origin, Schema};
@@ -27,7 +29,23 @@ pub fn python_literal(text: &str) {
 }
 
 /// Reads a file of these bytes, written into `folder`, for sources of every kind that may be a table.
+///
+/// Panics of the libraries are caught and become errors, so only what comes out of the readers counts:
+/// the fuzzer's hook, which ends the process at any panic, is put aside until then.
 pub fn table(bytes: &[u8], magic: &[u8], folder: &Path) {
+    let hook = panic::take_hook();
+    let last = Arc::new(Mutex::new(String::new()));
+    let seen = last.clone();
+    panic::set_hook(Box::new(move |info| {
+        *seen.lock().expect("nothing panics meanwhile") = info.to_string();
+    }));
+    let done = panic::catch_unwind(AssertUnwindSafe(|| read_table(bytes, magic, folder)));
+    panic::set_hook(hook);
+    let last = last.lock().expect("nothing panics meanwhile");
+    assert!(done.is_ok(), "{last}");
+}
+
+fn read_table(bytes: &[u8], magic: &[u8], folder: &Path) {
     let path = folder.join("a.table");
     std::fs::create_dir_all(folder).expect("a folder for the file");
     std::fs::write(&path, [magic, bytes].concat()).expect("room for the file");

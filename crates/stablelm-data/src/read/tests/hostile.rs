@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use arrow::array::StringDictionaryBuilder;
+use arrow::array::{ArrayRef, Decimal128Array, StringArray, StringDictionaryBuilder};
 use arrow::datatypes::Int32Type;
 use arrow::ipc::CompressionType;
 use proptest::test_runner::Config as ProptestConfig;
@@ -137,7 +137,21 @@ fn damaged_tables_are_errors_or_rows() {
         write_arrow_stream(&file.path, &batch, options());
         check_damage(&std::fs::read(&file.path).unwrap(), SourceKind::Arrow);
     }
+    damaged_nulls_and_decimals();
     std::panic::set_hook(hook);
+}
+
+/// Fuzzing found assertions of the libraries about definition levels and the length of decimals.
+fn damaged_nulls_and_decimals() {
+    let texts = StringArray::from(vec![Some("one"), None, Some("two")]);
+    let numbers = Decimal128Array::from(vec![1, 2, 3]);
+    let columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(numbers)), ("text", Arc::new(texts))];
+    let batch = [batch(columns)];
+    let file = scratch("a.table");
+    write_parquet(&file.path, &batch, WriterProperties::default());
+    check_damage(&std::fs::read(&file.path).unwrap(), SourceKind::Parquet);
+    write_arrow_stream(&file.path, &batch, IpcWriteOptions::default());
+    check_damage(&std::fs::read(&file.path).unwrap(), SourceKind::Arrow);
 }
 
 #[test]
