@@ -1,10 +1,13 @@
-//! GGUF files: llama.cpp's names and metadata put into ours, weights dequantized to f32.
+//! GGUF files: llama.cpp's names and metadata put into ours, weights dequantized to f32; and files that it reads.
 //!
 //! Reads the architectures `stablelm` and `gptneox`. What llama.cpp's converter changed is changed back: per-head
 //! normalizations are taken apart, and GPT-NeoX's fused rows go head by head again.
 
+mod compare;
 mod config;
 mod names;
+mod vocabulary;
+mod write;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,7 +22,10 @@ use stablelm_model::{
 };
 
 use crate::backend::BackendError;
+pub use crate::gguf::compare::{TensorError, compare};
 use crate::gguf::names::Origin;
+pub use crate::gguf::vocabulary::{Vocabulary, VocabularyError};
+pub use crate::gguf::write::{GgufDtype, GgufMetadata, GgufPlan, GgufWriteError, plan};
 
 /// Why a GGUF file could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -15,6 +15,8 @@ pub(crate) enum ConvertTo {
     Safetensors,
     /// A GPT-NeoX checkpoint, one file a layer.
     Neox,
+    /// A GGUF file for llama.cpp, tokenizer included.
+    Gguf,
 }
 
 /// The format to read.
@@ -39,20 +41,27 @@ pub(crate) enum ConvertDtype {
     F16,
     /// float32.
     F32,
+    /// 8 bits in blocks of 32, for GGUF.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits in blocks of 256, the head in 6, for GGUF.
+    #[value(name = "q4_k")]
+    Q4K,
 }
 
-/// Convert a checkpoint between GPT-NeoX and safetensors, with its papers
+/// Convert a checkpoint between GPT-NeoX, safetensors and GGUF, with its papers
 ///
 /// Nothing in a .pt file is ever executed. Every check that needs no output (missing ranks and layers, shapes against
 /// the configuration, tensors without a place) happens before the first byte is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm convert checkpoints/global_step955000 stablelm-3b --tokenizer tokenizer.json --verify\n  \
-    stablelm convert stablelm-3b neox-tp4 --to neox --tensor-parallel 4")]
+    stablelm convert stablelm-3b neox-tp4 --to neox --tensor-parallel 4\n  \
+    stablelm convert stablelm-3b stablelm-3b-q4_k.gguf --to gguf --dtype q4_k")]
 pub(crate) struct Convert {
     /// A GPT-NeoX checkpoint folder, or a safetensors folder or file
     pub(crate) input: PathBuf,
-    /// The folder to write; it appears only when complete
+    /// The folder to write, or for `--to gguf` a file whose name ends in .gguf; it appears only when complete
     pub(crate) output: PathBuf,
     /// The format to write
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "safetensors")]

@@ -12,6 +12,7 @@ use stablelm_license::{ChangeKind, Ledger, NewChange, safetensors_metadata};
 use stablelm_model::Dtype;
 use stablelm_tokenizer::Tokenizer;
 
+use super::convert_gguf;
 use crate::args::{Convert, ConvertDtype, ConvertFrom, ConvertTo};
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
@@ -30,6 +31,15 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
     }
     let tokenizer = tokenizer(args, &checkpoint)?;
     let mut ledger = papers::ledger_of_checkpoint(&checkpoint, args.component.as_deref())?;
+    if args.to == ConvertTo::Gguf {
+        record_change(&mut ledger, args, &checkpoint)?;
+        let input = convert_gguf::Input {
+            checkpoint: &checkpoint,
+            tokenizer: tokenizer.as_ref(),
+            ledger: &ledger,
+        };
+        return convert_gguf::run(args, &input, started, ui);
+    }
     let mut options = options(args, &checkpoint)?;
     // Planned twice: every check comes before the input is hashed, and only the hash completes the metadata.
     let plan = stablelm_checkpoint::plan(&checkpoint, &options).map_err(CommandError::input)?;
@@ -84,15 +94,21 @@ fn options(args: &Convert, checkpoint: &Checkpoint) -> Result<ConvertOptions, Co
             tensor_parallel: args.tensor_parallel,
             step: checkpoint.details().step.unwrap_or(0),
         },
+        ConvertTo::Gguf => unreachable!("GGUF files are written by `convert_gguf`"),
+    };
+    let dtype = match args.dtype {
+        ConvertDtype::Keep => None,
+        ConvertDtype::Bf16 => Some(Dtype::Bf16),
+        ConvertDtype::F16 => Some(Dtype::F16),
+        ConvertDtype::F32 => Some(Dtype::F32),
+        ConvertDtype::Q8_0 | ConvertDtype::Q4K => {
+            let what = anyhow!("blocks of 8 or 4 bits are written to GGUF files only");
+            return Err(CommandError::usage(what).hint("give --to gguf"));
+        }
     };
     Ok(ConvertOptions {
         target,
-        dtype: match args.dtype {
-            ConvertDtype::Keep => None,
-            ConvertDtype::Bf16 => Some(Dtype::Bf16),
-            ConvertDtype::F16 => Some(Dtype::F16),
-            ConvertDtype::F32 => Some(Dtype::F32),
-        },
+        dtype,
         allow_drop: args.allow_drop.clone(),
         metadata: std::collections::BTreeMap::default(),
         threads: settings::threads(args.threads)?,
@@ -116,9 +132,9 @@ fn check_from(args: &Convert, checkpoint: &Checkpoint) -> Result<(), CommandErro
 }
 
 /// A tokenizer to put beside the weights.
-struct Companion {
-    path: PathBuf,
-    json: Tokenizer,
+pub(super) struct Companion {
+    pub(super) path: PathBuf,
+    pub(super) json: Tokenizer,
 }
 
 /// Loads the tokenizer given, or the one that stands with the checkpoint.
@@ -186,6 +202,7 @@ fn record_change(
     let target = match args.to {
         ConvertTo::Safetensors => "safetensors".to_owned(),
         ConvertTo::Neox => format!("GPT-NeoX, {} tensor-parallel ranks", args.tensor_parallel),
+        ConvertTo::Gguf => "GGUF".to_owned(),
     };
     let mut change = |kind, detail| -> Result<(), CommandError> {
         ledger.record(NewChange {

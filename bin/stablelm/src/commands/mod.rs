@@ -3,6 +3,7 @@
 mod compare;
 mod completions;
 mod convert;
+mod convert_gguf;
 mod data_croissant;
 mod data_explain;
 mod data_fingerprint;

@@ -310,3 +310,68 @@ fn a_second_writer_of_the_same_output_is_refused() {
     lock.kill().unwrap();
     lock.wait().unwrap();
 }
+
+#[test]
+fn gguf_files_say_what_the_weights_say() {
+    let runner = Runner::new();
+    let (input, tokenizer) = (fixture("model"), fixture("tokenizer"));
+    let convert = |output: &str, dtype: &str| {
+        let args = [
+            "convert",
+            &input,
+            output,
+            "--to",
+            "gguf",
+            "--dtype",
+            dtype,
+            "--tokenizer",
+            &tokenizer,
+            "--verify",
+            "-q",
+        ];
+        runner.ok(&args);
+    };
+    convert("lamp.gguf", "keep");
+    convert("lamp", "f32");
+    for file in ["README.md", "LICENSE", "NOTICE", "CHANGES.json"] {
+        assert!(runner.path().join("lamp").join(file).is_file(), "{file}");
+    }
+    let run = |model: &str| {
+        let prompt = "The keeper lit the lamp";
+        let args = [
+            "run",
+            "--model",
+            model,
+            "--tokenizer",
+            &tokenizer,
+            prompt,
+            "--greedy",
+            "-q",
+        ];
+        runner.ok(&args)
+    };
+    let expected = run(&input);
+    assert_eq!(run("lamp.gguf"), expected);
+    assert_eq!(run("lamp/model.gguf"), expected);
+    let plan = [
+        "convert",
+        &input,
+        "other.gguf",
+        "--to",
+        "gguf",
+        "--dtype",
+        "q8_0",
+        "--dry-run",
+    ];
+    assert!(runner.ok(&plan).contains("blk.0.attn_q.weight"));
+    assert!(!runner.path().join("other.gguf").exists());
+}
+
+#[test]
+fn blocks_are_for_gguf_only() {
+    let runner = Runner::new();
+    let output = runner.output(&["convert", &fixture("model"), "out", "--dtype", "q4_k"]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("--to gguf"), "{stderr}");
+}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stablelm_model::{Architecture, ModelConfig};
+use stablelm_model::{Architecture, ModelConfig, Parameter, ParameterPart, ParameterRole};
 
 use crate::gguf::GgufError;
 
@@ -158,6 +158,47 @@ pub(crate) fn head_by_head(config: &ModelConfig, values: &[f32]) -> Vec<f32> {
         .collect()
 }
 
+/// Returns llama.cpp's name of the tensor that one of our parameters is in.
+pub(crate) fn to_llama(parameter: &Parameter) -> String {
+    let base = match parameter.role {
+        ParameterRole::EmbedTokens => "token_embd",
+        ParameterRole::FinalNorm => "output_norm",
+        ParameterRole::LmHead => "output",
+        ParameterRole::InputNorm => "attn_norm",
+        ParameterRole::Query => "attn_q",
+        ParameterRole::Key => "attn_k",
+        ParameterRole::Value => "attn_v",
+        ParameterRole::FusedQueryKeyValue => "attn_qkv",
+        ParameterRole::QueryNorm => "attn_q_norm",
+        ParameterRole::KeyNorm => "attn_k_norm",
+        ParameterRole::AttentionOutput => "attn_output",
+        ParameterRole::PostAttentionNorm => "ffn_norm",
+        ParameterRole::Gate => "ffn_gate",
+        ParameterRole::Up => "ffn_up",
+        ParameterRole::Down => "ffn_down",
+        other => unreachable!("{other:?} is no role of a StableLM or GPT-NeoX parameter"),
+    };
+    let part = match parameter.part {
+        ParameterPart::Weight => "weight",
+        ParameterPart::Bias => "bias",
+    };
+    match parameter.layer {
+        Some(layer) => format!("blk.{layer}.{base}.{part}"),
+        None => format!("{base}.{part}"),
+    }
+}
+
+/// Puts rows that go head by head (q, k, v of head 0, then of head 1) into the order all of q, all of k, all of v.
+///
+/// `items` may be the rows' numbers or their bytes.
+pub(crate) fn part_by_part<T: Copy>(num_heads: usize, items: &[T]) -> Vec<T> {
+    let run = items.len() / (3 * num_heads);
+    let runs = (0..3).flat_map(|part| (0..num_heads).map(move |head| 3 * head + part));
+    runs.flat_map(|index| &items[index * run..][..run])
+        .copied()
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,5 +279,24 @@ mod tests {
         let order = head_by_head(&config("gpt_neox"), &rows);
         let starts: Vec<f32> = order.iter().step_by(4).copied().collect();
         assert_eq!(starts, [0.0, 8.0, 16.0, 4.0, 12.0, 20.0]);
+    }
+
+    #[test]
+    fn names_go_there_and_back() {
+        for model_type in ["stablelm", "gpt_neox"] {
+            let config = config(model_type);
+            for parameter in stablelm_model::parameters(&config) {
+                let llama_name = to_llama(&parameter);
+                let found = from_llama(&config, &llama_name, &parameter.shape).unwrap();
+                assert_eq!(found[0].0, parameter.name);
+            }
+        }
+    }
+
+    #[test]
+    fn fused_rows_go_there_and_back() {
+        let config = config("gpt_neox");
+        let rows: Vec<f32> = (0..24u8).map(f32::from).collect();
+        assert_eq!(head_by_head(&config, &part_by_part(2, &rows)), rows);
     }
 }

@@ -5,6 +5,7 @@
 mod architectures;
 mod generate;
 mod gguf;
+mod gguf_write;
 mod load;
 mod oracles;
 mod reference;
