@@ -55,6 +55,12 @@ bench-prepare documents=(target / "bench-prepare/generated.jsonl") *options:
     cargo run --release -p stablelm-testkit --example write_corpus -- {{ target }}/bench-prepare/generated.jsonl
     python3 crates/stablelm-data/peers/bench_prepare.py --folder {{ target }}/bench-prepare --stablelm {{ target }}/release/stablelm --documents {{ documents }} {{ options }}
 
+# `stablelm bench` beside llama.cpp and transformers; fetches and builds them once (half an hour)
+bench-run model *options:
+    cargo build --release --bin stablelm
+    cargo build --release -p stablelm-inference --example limits
+    python3 crates/stablelm-inference/peers/bench_run.py {{ model }} --folder {{ target }}/bench-run --stablelm {{ target }}/release/stablelm --limits {{ target }}/release/examples/limits {{ options }}
+
 # Fuzz the tokenizer (decode_stream, engines, library, load), with nightly and cargo-fuzz
 fuzz name *options:
     cargo +nightly fuzz run --fuzz-dir crates/stablelm-tokenizer/fuzz {{ name }} -- -dict=crates/stablelm-tokenizer/fuzz/dictionary.txt {{ options }}

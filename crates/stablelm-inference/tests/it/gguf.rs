@@ -62,6 +62,35 @@ fn a_quantized_file_of_llama_cpp_gives_the_golden_values() {
     }
 }
 
+#[test]
+fn k_quants_of_llama_cpp_give_the_golden_values_of_their_weights() {
+    let stem = stablelm_testkit::fixtures().join("inference/gguf/stablelm-q4_k_m");
+    let file = gguf::open(&stem.with_extension("gguf")).unwrap();
+    let golden = read_json(&stem.with_extension("golden.json"));
+    let types: Vec<&Value> = golden["tensor_types"]
+        .as_object()
+        .unwrap()
+        .values()
+        .collect();
+    assert!(types.contains(&&Value::from("Q4_K")) && types.contains(&&Value::from("Q6_K")));
+    assert_eq!(file.config.num_key_value_heads, 2);
+    assert_eq!(file.config.rope_theta.to_bits(), 500_000f64.to_bits());
+    let options = LoadOptions {
+        dtype: WeightDtype::F32,
+        ..LoadOptions::default()
+    };
+    let model = load(&file.config, &file, &options).unwrap();
+    let tensors = Safetensors::open(&stem.with_extension("golden.safetensors"));
+    for (index, golden) in golden["prompts"].as_array().unwrap().iter().enumerate() {
+        let prompt = ids(&golden["ids"]);
+        let generation = greedy(&model, &prompt, Vec::new());
+        assert_eq!(generation.ids, ids(&golden["greedy"]), "prompt {index}");
+        let logits = model.logits(&prompt).unwrap().pop().unwrap();
+        let expected = tensors.floats(&format!("p{index}.logits_last"));
+        check_close("logits_last", &logits, &expected, 1e-3);
+    }
+}
+
 /// Writes a GGUF file with f32 tensors under llama.cpp's names, as its converter lays them out.
 fn to_gguf(config: &ModelConfig, weights: &Weights, with_base: bool) -> Vec<u8> {
     let arch = match config.architecture {
