@@ -1,6 +1,7 @@
 //! The `stablelm` command: parse, run, report, exit.
 
 mod args;
+mod chat;
 mod commands;
 mod demo_files;
 mod error;

@@ -84,17 +84,22 @@ pub(crate) fn load_tokenizer(path: &Path) -> Result<Tokenizer, CommandError> {
 
 /// Finds the tokenizer that belongs to a model: beside its weights, or beside a GPT-NeoX checkpoint.
 pub(crate) fn find_tokenizer(model: &Path) -> Option<PathBuf> {
-    let folder = if model.is_dir() {
-        Some(model)
-    } else {
-        model.parent()
-    };
+    let folder = folder(model);
     let above = folder.and_then(Path::parent);
     let candidates = [folder, above]
         .into_iter()
         .flatten()
         .map(|folder| folder.join("tokenizer.json"));
     candidates.into_iter().find(|path| path.is_file())
+}
+
+/// Returns the folder that holds a model's files.
+pub(crate) fn folder(model: &Path) -> Option<&Path> {
+    if model.is_dir() {
+        Some(model)
+    } else {
+        model.parent()
+    }
 }
 
 /// Something that `run` can run.

@@ -88,6 +88,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
         values: &Self::Tensor,
     ) -> Result<(), BackendError>;
 
+    /// Forgets every position from `len` on; the caller has seen to it that there are as many.
+    fn truncate(&self, cache: &mut Self::LayerCache, len: usize);
+
     /// Returns causal attention of `queries`, the last positions of `cache`, over all of its positions.
     fn attend(
         &self,

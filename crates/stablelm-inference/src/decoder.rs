@@ -63,6 +63,9 @@ pub(crate) trait Sequence {
     ///
     /// `ids` are not empty, and name rows of the embedding.
     fn feed(&mut self, ids: &[u32], rows: Rows) -> Result<Vec<f32>, BackendError>;
+
+    /// Forgets every position from `len` on, and what a failed [`feed`](Self::feed) left behind.
+    fn truncate(&mut self, len: usize);
 }
 
 struct DecoderSequence<'a, B: Backend> {
@@ -96,6 +99,13 @@ impl<B: Backend> Sequence for DecoderSequence<'_, B> {
         let head = self.decoder.lm_head.as_ref();
         let head = head.unwrap_or(&self.decoder.embed_tokens);
         backend.to_host(&backend.linear(&normed, head, None)?)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.cache.len = self.cache.len.min(len);
+        for layer in &mut self.cache.layers {
+            self.decoder.backend.truncate(layer, self.cache.len);
+        }
     }
 }
 

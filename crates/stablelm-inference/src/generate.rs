@@ -6,10 +6,12 @@ use std::time::Instant;
 use stablelm_model::ModelConfig;
 
 use crate::backend::BackendError;
-use crate::decoder::{Rows, Sequence};
+use crate::decoder::Rows;
+use crate::draw::choose;
 use crate::logprobs::{LogSoftmax, TokenLogprobs};
 use crate::model::Model;
-use crate::sample::{Sampling, SamplingError, choose};
+use crate::sample::{Sampling, SamplingError};
+use crate::session::Session;
 
 /// How many positions are fed at once; bounds the memory of activations and of prompt logits.
 pub(crate) const PREFILL_CHUNK: usize = 512;
@@ -69,8 +71,10 @@ pub struct Timings {
     pub prefill_s: f64,
     /// Seconds after that.
     pub decode_s: f64,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt that were read.
     pub prefill_tokens: usize,
+    /// Tokens of the prompt that a [`Session`] had read before.
+    pub reused_tokens: usize,
     /// Tokens fed after the prompt: one less than were made, since the first follows from the prompt alone.
     pub decode_tokens: usize,
 }
@@ -141,21 +145,39 @@ pub fn generate(
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
 ) -> Result<Generation, GenerateError> {
-    check_ids(model.config(), prompt)?;
+    let reserve = prompt.len() + options.max_new_tokens.min(RESERVED_TOKENS);
+    let reserve = reserve.min(model.config().max_position_embeddings);
+    Session::new(model, reserve)?.generate(prompt, options, on_token)
+}
+
+/// Continues a prompt in a session.
+pub(crate) fn write(
+    session: &mut Session<'_>,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
+) -> Result<Generation, GenerateError> {
+    let config = session.model().config();
+    check_ids(config, prompt)?;
     options.sampling.validate()?;
     if options.vocab_size == 0 {
         return Err(SamplingError::Nothing { name: "vocab_size" }.into());
     }
-    let room = model.config().max_position_embeddings - prompt.len();
+    let room = config.max_position_embeddings - prompt.len();
     let max_new_tokens = options.max_new_tokens.min(room);
-    let reserve = prompt.len() + max_new_tokens.min(RESERVED_TOKENS);
     let started = Instant::now();
     let mut writer = Writer {
-        sequence: model.start(reserve)?,
-        padded_vocab_size: model.config().padded_vocab_size,
+        padded_vocab_size: config.padded_vocab_size,
+        session,
         options,
         history: prompt.to_vec(),
         logprobs: Vec::new(),
+    };
+    let reused_tokens = if options.prompt_logprobs {
+        writer.session.truncate(0);
+        0
+    } else {
+        writer.session.reuse(prompt)
     };
     let (logits, prompt_logprobs) = writer.prefill()?;
     let prefill_s = started.elapsed().as_secs_f64();
@@ -166,7 +188,8 @@ pub fn generate(
         timings: Timings {
             prefill_s,
             decode_s: decoding.elapsed().as_secs_f64(),
-            prefill_tokens: prompt.len(),
+            prefill_tokens: prompt.len() - reused_tokens,
+            reused_tokens,
             decode_tokens: ids.len().saturating_sub(1),
         },
         ids,
@@ -197,8 +220,8 @@ pub(crate) fn check_ids(config: &ModelConfig, ids: &[u32]) -> Result<(), Generat
 }
 
 /// A sequence that is being written.
-struct Writer<'a> {
-    sequence: Box<dyn Sequence + 'a>,
+struct Writer<'a, 'm> {
+    session: &'a mut Session<'m>,
     padded_vocab_size: usize,
     options: &'a GenerateOptions,
     /// The prompt and what was added to it.
@@ -206,8 +229,8 @@ struct Writer<'a> {
     logprobs: Vec<TokenLogprobs>,
 }
 
-impl Writer<'_> {
-    /// Feeds the prompt; returns the last logits and the prompt's log-probabilities.
+impl Writer<'_, '_> {
+    /// Feeds what the session does not hold of the prompt; returns the last logits and the prompt's log-probabilities.
     fn prefill(&mut self) -> Result<(Vec<f32>, Vec<Option<TokenLogprobs>>), GenerateError> {
         let rows = if self.options.prompt_logprobs {
             Rows::All
@@ -216,11 +239,11 @@ impl Writer<'_> {
         };
         let mut last = Vec::new();
         let mut logprobs = Vec::new();
-        for (index, chunk) in self.history.chunks(PREFILL_CHUNK).enumerate() {
-            let logits = self.sequence.feed(chunk, rows)?;
-            let start = index * PREFILL_CHUNK;
+        let mut start = self.session.ids().len();
+        for chunk in self.history[start..].chunks(PREFILL_CHUNK) {
+            let logits = self.session.feed(chunk, rows)?;
             if rows == Rows::All {
-                if index == 0 {
+                if start == 0 {
                     logprobs.push(None);
                 }
                 for (row, position) in logits.chunks_exact(self.padded_vocab_size).zip(start..) {
@@ -231,6 +254,7 @@ impl Writer<'_> {
                 }
             }
             last = logits;
+            start += chunk.len();
         }
         let last = last.split_off(last.len() - self.padded_vocab_size);
         check_finite(&last, self.history.len() - 1)?;
@@ -248,7 +272,7 @@ impl Writer<'_> {
         for index in 0..max_new_tokens {
             if index > 0 {
                 let last = self.history.len() - 1;
-                logits = self.sequence.feed(&self.history[last..], Rows::Last)?;
+                logits = self.session.feed(&self.history[last..], Rows::Last)?;
                 check_finite(&logits, last)?;
             }
             let id = choose(
@@ -276,8 +300,15 @@ impl Writer<'_> {
     }
 }
 
-fn check_finite(logits: &[f32], position: usize) -> Result<(), GenerateError> {
-    if logits.iter().all(|logit| logit.is_finite()) {
+/// Refuses logits that no probability can be made of.
+pub(crate) fn check_finite(logits: &[f32], position: usize) -> Result<(), GenerateError> {
+    // Without a way out in the middle, compilers look at many at a time.
+    let all = |chunk: &[f32]| {
+        chunk
+            .iter()
+            .fold(true, |all, logit| all & logit.is_finite())
+    };
+    if logits.chunks(256).all(all) {
         Ok(())
     } else {
         Err(GenerateError::NonFinite { position })

@@ -1,8 +1,9 @@
 //! Token ids in, token ids out: the StableLM and GPT-NeoX decoders and sampling.
 //!
 //! [`load`] takes weights from any [`TensorSource`](stablelm_model::TensorSource) onto a device, after checking that
-//! they are those of the configuration; [`generate`] continues a prompt, one token at a time. Texts, files and the
-//! terminal stay outside; [`gguf`] is the one reader here, because the tensor library brings it along.
+//! they are those of the configuration; [`generate`] continues a prompt, one token at a time; a [`Session`] does so
+//! again and again, and reads only what is new. Texts, files and the terminal stay outside; [`gguf`] is the one reader
+//! here, because the tensor library brings it along.
 //!
 //! ```
 //! use std::borrow::Cow;
@@ -55,6 +56,8 @@ mod check;
 mod cpu;
 mod decoder;
 mod device;
+mod draw;
+mod exp;
 mod generate;
 pub mod gguf;
 mod kv_cache;
@@ -65,6 +68,8 @@ mod norm;
 mod random;
 mod rotary;
 mod sample;
+mod score;
+mod session;
 mod stored;
 mod weights;
 
@@ -78,4 +83,6 @@ pub use generate::{
 pub use logprobs::TokenLogprobs;
 pub use model::{LoadOptions, Model, load};
 pub use sample::{Sampling, SamplingError, distribution};
+pub use score::score;
+pub use session::Session;
 pub use stored::{UnknownWeightDtype, WeightDtype};

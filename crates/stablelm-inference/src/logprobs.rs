@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::exp::{largest, sum_exp};
+
 /// The log-probability of one token and of the most likely ones in its place.
 ///
 /// Natural logarithms, normalized over every row of the vocabulary matrix, padding included.
@@ -15,6 +17,9 @@ pub struct TokenLogprobs {
     pub top: Vec<(u32, f32)>,
 }
 
+/// Up to how many of the most likely tokens are kept in order while looking for them.
+const FEW: usize = 64;
+
 /// Normalizes a row of logits.
 pub(crate) struct LogSoftmax<'a> {
     logits: &'a [f32],
@@ -23,9 +28,8 @@ pub(crate) struct LogSoftmax<'a> {
 
 impl<'a> LogSoftmax<'a> {
     pub(crate) fn new(logits: &'a [f32]) -> Self {
-        let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let exponentials = logits.iter().map(|logit| (f64::from(*logit) - max).exp());
-        let log_sum = exponentials.sum::<f64>().ln() + max;
+        let max = f64::from(largest(logits));
+        let log_sum = sum_exp(logits, 1.0, max).ln() + max;
         Self { logits, log_sum }
     }
 
@@ -33,7 +37,7 @@ impl<'a> LogSoftmax<'a> {
         clippy::cast_possible_truncation,
         reason = "computed in f64 and rounded once"
     )]
-    fn of(&self, id: u32) -> f32 {
+    pub(crate) fn of(&self, id: u32) -> f32 {
         (f64::from(self.logits[id as usize]) - self.log_sum) as f32
     }
 
@@ -47,17 +51,25 @@ impl<'a> LogSoftmax<'a> {
     }
 
     fn top(&self, num_top: usize, vocab_size: usize) -> Vec<(u32, f32)> {
-        let mut ids: Vec<u32> = (0..).take(vocab_size.min(self.logits.len())).collect();
-        let num_top = num_top.min(ids.len());
-        if num_top == 0 {
-            return Vec::new();
+        let logits = &self.logits[..vocab_size.min(self.logits.len())];
+        let num_top = num_top.min(logits.len());
+        // Most tokens are worse than the worst of the best so far, and only compared with it.
+        let mut best: Vec<(u32, f32)> = Vec::with_capacity(num_top.min(FEW) + 1);
+        if num_top > FEW {
+            best.extend((0..).zip(logits.iter().copied()));
+            best.sort_unstable_by(best_first);
+            best.truncate(num_top);
+        } else if num_top > 0 {
+            for (id, &logit) in (0..).zip(logits) {
+                if best.len() < num_top || logit > best[num_top - 1].1 {
+                    let at = best.partition_point(|(_, better)| *better >= logit);
+                    best.insert(at, (id, logit));
+                    best.truncate(num_top);
+                }
+            }
         }
-        let logit = |id: u32| self.logits[id as usize];
-        let best_first = |a: &u32, b: &u32| best_first(&(*a, logit(*a)), &(*b, logit(*b)));
-        ids.select_nth_unstable_by(num_top - 1, best_first);
-        ids.truncate(num_top);
-        ids.sort_unstable_by(best_first);
-        ids.into_iter().map(|id| (id, self.of(id))).collect()
+        let of = |(id, _)| (id, self.of(id));
+        best.into_iter().map(of).collect()
     }
 }
 
@@ -83,5 +95,16 @@ mod tests {
         assert!((token.top[0].1 + 6.0).abs() < 0.01, "{:?}", token.top);
         assert!(softmax.token(0, 0, 5).top.is_empty());
         assert_eq!(softmax.token(0, 99, 5).top.len(), 5);
+    }
+
+    #[test]
+    fn few_and_many_of_the_best_are_found_in_the_same_order() {
+        let logits: Vec<f32> = (0..500u32).map(|i| (i * 173 % 91) as f32).collect();
+        let softmax = LogSoftmax::new(&logits);
+        let all = softmax.token(0, 450, 450).top;
+        assert!(all.is_sorted_by(|a, b| a.1 > b.1 || (a.1 >= b.1 && a.0 < b.0)));
+        for num_top in [1, 2, 5, FEW, FEW + 1, 449] {
+            assert_eq!(softmax.token(0, num_top, 450).top, all[..num_top]);
+        }
     }
 }

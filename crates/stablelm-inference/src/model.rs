@@ -41,6 +41,7 @@ pub struct Model {
     device: Device,
     dtype: StoredDtype,
     weight_bytes: u64,
+    weight_bytes_per_token: u64,
     network: Box<dyn Network>,
 }
 
@@ -54,12 +55,24 @@ pub fn load(
     options: &LoadOptions,
 ) -> Result<Model, LoadError> {
     check(config, source)?;
-    let (network, dtype, weight_bytes): (Box<dyn Network>, _, _) = match options.device {
-        Device::Cpu => {
-            let cpu = Cpu::new(options.threads)?;
-            let loaded = weights::load(cpu, config, source, options.dtype)?;
-            (Box::new(loaded.decoder), loaded.dtype, loaded.weight_bytes)
-        }
+    let (network, dtype, weight_bytes, embedding_bytes): (Box<dyn Network>, _, _, _) =
+        match options.device {
+            Device::Cpu => {
+                let cpu = Cpu::new(options.threads)?;
+                let loaded = weights::load(cpu, config, source, options.dtype)?;
+                (
+                    Box::new(loaded.decoder),
+                    loaded.dtype,
+                    loaded.weight_bytes,
+                    loaded.embedding_bytes,
+                )
+            }
+        };
+    // A token reads one row of the embedding, unless the embedding is the head as well.
+    let rows_only = if config.tie_word_embeddings {
+        0
+    } else {
+        embedding_bytes
     };
     tracing::debug!(
         device = options.device.as_str(),
@@ -72,6 +85,7 @@ pub fn load(
         device: options.device,
         dtype,
         weight_bytes,
+        weight_bytes_per_token: weight_bytes - rows_only,
         network,
     })
 }
@@ -95,6 +109,11 @@ impl Model {
     /// Returns the bytes that weights take on the device.
     pub fn weight_bytes(&self) -> u64 {
         self.weight_bytes
+    }
+
+    /// Returns the bytes of weights that each decoded token reads: all but an embedding that is not the head as well.
+    pub fn weight_bytes_per_token(&self) -> u64 {
+        self.weight_bytes_per_token
     }
 
     /// Returns the raw logits of every position, each as wide as the padded vocabulary.

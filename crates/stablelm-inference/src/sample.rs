@@ -6,7 +6,6 @@
 //! same token on any device.
 
 use crate::logprobs::best_first;
-use crate::random::uniform;
 
 /// How the next token is chosen.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +93,8 @@ impl Sampling {
         }
     }
 
-    fn is_greedy(&self) -> bool {
+    /// Returns whether the most likely token is always taken.
+    pub(crate) fn is_greedy(&self) -> bool {
         self.greedy || self.temperature == 0.0
     }
 }
@@ -110,7 +110,9 @@ pub fn distribution(
     sampling: &Sampling,
 ) -> Vec<(u32, f64)> {
     let mut scores: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
-    penalize(&mut scores, history, sampling.repetition_penalty);
+    for (id, score) in penalized(logits, history, sampling.repetition_penalty) {
+        scores[id] = score;
+    }
     scores.truncate(vocab_size);
     let mut ranked: Vec<(u32, f64)> = (0..).zip(scores).collect();
     if sampling.is_greedy() {
@@ -126,11 +128,10 @@ pub fn distribution(
     ranked.sort_unstable_by(best_first);
     softmax(&mut ranked);
     if let Some(top_p) = sampling.top_p {
-        keep_top_p(&mut ranked, top_p);
+        keep_top_p(&mut ranked, 0.0, top_p);
     }
     if let Some(min_p) = sampling.min_p {
-        let least = min_p * ranked.first().map_or(0.0, |(_, best)| *best);
-        ranked.retain(|(_, probability)| *probability >= least);
+        keep_min_p(&mut ranked, min_p);
     }
     let sum: f64 = ranked.iter().map(|(_, probability)| probability).sum();
     for (_, probability) in &mut ranked {
@@ -139,47 +140,33 @@ pub fn distribution(
     ranked
 }
 
-/// Draws the token for a position of the sequence.
-pub(crate) fn choose(
-    logits: &[f32],
-    history: &[u32],
-    vocab_size: usize,
-    sampling: &Sampling,
-) -> Option<u32> {
-    let ranked = distribution(logits, history, vocab_size, sampling);
-    let threshold = uniform(sampling.seed, history.len() as u64);
-    let mut cumulative = 0.0;
-    for (id, probability) in &ranked {
-        cumulative += probability;
-        if cumulative > threshold {
-            return Some(*id);
-        }
-    }
-    // Rounding can leave the sum a hair under one.
-    ranked.last().map(|(id, _)| *id)
-}
-
-fn penalize(scores: &mut [f64], history: &[u32], penalty: f64) {
+/// Returns the scores that the penalty changes, by rising index.
+pub(crate) fn penalized(logits: &[f32], history: &[u32], penalty: f64) -> Vec<(usize, f64)> {
     #[expect(clippy::float_cmp, reason = "exactly 1 is the setting for none")]
     if penalty == 1.0 {
-        return;
+        return Vec::new();
     }
-    let mut seen = vec![false; scores.len()];
+    let mut seen = vec![false; logits.len()];
+    let mut changed = Vec::new();
     for &id in history {
         let id = id as usize;
-        if id < scores.len() && !seen[id] {
+        if id < logits.len() && !seen[id] {
             seen[id] = true;
-            let score = &mut scores[id];
-            *score = if *score < 0.0 {
-                *score * penalty
+            let score = f64::from(logits[id]);
+            let score = if score < 0.0 {
+                score * penalty
             } else {
-                *score / penalty
+                score / penalty
             };
+            changed.push((id, score));
         }
     }
+    changed.sort_unstable_by_key(|(id, _)| *id);
+    changed
 }
 
-fn keep_top_k(ranked: &mut Vec<(u32, f64)>, top_k: usize) {
+/// Keeps the `top_k` best scores, and those equal to the last of them.
+pub(crate) fn keep_top_k(ranked: &mut Vec<(u32, f64)>, top_k: usize) {
     if top_k >= ranked.len() {
         return;
     }
@@ -189,7 +176,7 @@ fn keep_top_k(ranked: &mut Vec<(u32, f64)>, top_k: usize) {
 }
 
 /// Turns scores, best first, into probabilities.
-fn softmax(ranked: &mut [(u32, f64)]) {
+pub(crate) fn softmax(ranked: &mut [(u32, f64)]) {
     let best = ranked.first().map_or(0.0, |(_, score)| *score);
     for (_, score) in ranked.iter_mut() {
         *score = (*score - best).exp();
@@ -201,8 +188,9 @@ fn softmax(ranked: &mut [(u32, f64)]) {
 }
 
 /// Drops the unlikeliest tokens as long as what is dropped sums to at most `1 - top_p`; keeps one.
-fn keep_top_p(ranked: &mut Vec<(u32, f64)>, top_p: f64) {
-    let mut dropped = 0.0;
+///
+/// `dropped` is the probability of tokens that are not in the list any more.
+pub(crate) fn keep_top_p(ranked: &mut Vec<(u32, f64)>, mut dropped: f64, top_p: f64) {
     while let [_, .., (_, last)] = ranked.as_slice() {
         dropped += last;
         if dropped > 1.0 - top_p {
@@ -212,9 +200,16 @@ fn keep_top_p(ranked: &mut Vec<(u32, f64)>, top_p: f64) {
     }
 }
 
+/// Drops tokens that are less than `min_p` times as likely as the first.
+pub(crate) fn keep_min_p(ranked: &mut Vec<(u32, f64)>, min_p: f64) {
+    let least = min_p * ranked.first().map_or(0.0, |(_, best)| *best);
+    ranked.retain(|(_, probability)| *probability >= least);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw::choose;
 
     fn random() -> Sampling {
         Sampling {

@@ -23,6 +23,8 @@ pub(crate) struct Loaded<B: Backend> {
     pub(crate) decoder: Decoder<B>,
     pub(crate) dtype: StoredDtype,
     pub(crate) weight_bytes: u64,
+    /// The share of the embedding in `weight_bytes`.
+    pub(crate) embedding_bytes: u64,
 }
 
 /// Loads a network whose tensors [`check`](crate::check::check) has passed.
@@ -48,6 +50,7 @@ pub(crate) fn load<B: Backend>(
         progress: Progress::new(config.num_parameters()),
     };
     let embed_tokens = loader.matrix(None, ParameterRole::EmbedTokens)?;
+    let embedding_bytes = loader.weight_bytes;
     let layers = (0..config.num_hidden_layers)
         .map(|layer| loader.layer(layer))
         .collect::<Result<Vec<_>, _>>()?;
@@ -72,6 +75,7 @@ pub(crate) fn load<B: Backend>(
         decoder,
         dtype,
         weight_bytes,
+        embedding_bytes,
     })
 }
 

@@ -1,7 +1,9 @@
 //! The command line as typed. No work happens here, and no default asks the system.
 
+mod bench;
 mod checkpoint;
 mod data;
+mod eval;
 mod license;
 mod run;
 
@@ -9,13 +11,15 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use bench::Bench;
 pub(crate) use checkpoint::{Compare, Convert, ConvertDtype, ConvertFrom, ConvertTo, Inspect};
 pub(crate) use data::{
     Data, DataCommand, DataInspect, Explain, Fingerprint, Prepare, Remove, SpecialTokens, Tokenize,
     Verify,
 };
+pub(crate) use eval::{Eval, EvalCommand, Perplexity};
 pub(crate) use license::{CiteFormat, License, LicenseCommand, LicenseDocument};
-pub(crate) use run::{Run, RunDtype};
+pub(crate) use run::{ModelArgs, Run, RunDtype};
 
 /// Carry a StableLM model through its life: data, checkpoints, inference, licenses
 ///
@@ -45,7 +49,9 @@ pub(crate) enum Command {
     Convert(Convert),
     Inspect(Inspect),
     Compare(Compare),
-    Run(Run),
+    Run(Box<Run>),
+    Bench(Bench),
+    Eval(Eval),
     License(License),
     Demo(Demo),
     Completions(Completions),

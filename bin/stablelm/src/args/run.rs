@@ -19,21 +19,46 @@ pub(crate) enum RunDtype {
     F32,
 }
 
-/// Generate text from a prompt
+/// Which model, where, and in what precision.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A folder with config.json and safetensors, a GPT-NeoX checkpoint, a GGUF file, or a hub id (org/name[@revision])
+    #[arg(long, short, value_name = "M")]
+    pub(crate) model: PathBuf,
+    /// Where to compute: auto or cpu
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+    /// Precision of the weights in memory
+    #[arg(long, value_enum, value_name = "DTYPE", default_value = "auto")]
+    pub(crate) dtype: RunDtype,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+/// Generate text from a prompt, or talk to a chat model
 ///
-/// Text streams to standard output as it is made. The prompt is PROMPT, a file, token ids, or standard input.
+/// Text streams to standard output as it is made; everything else goes to standard error. The prompt is PROMPT, a file,
+/// token ids, or standard input. Without any of them on a terminal it converses: with a chat model, or with --chat, each
+/// line is a message and the model remembers what was said; with others each line is a prompt of its own.
+///
+/// Tokens are chosen by the rules of Hugging Face transformers, in its order: repetition penalty, temperature, top-k,
+/// top-p, min-p. The same seed, device and dtype give the same text.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm run --model stablelm-3b \"The weather is always wonderful\"\n  \
-    echo 'def fib(n):' | stablelm run --model stable-code-3b --greedy --max-new-tokens 128")]
+    echo 'def fib(n):' | stablelm run --model stable-code-3b --greedy --max-new-tokens 128\n  \
+    stablelm run --model stablelm-zephyr-3b --chat \"Name three lighthouses\" --max-new-tokens 200\n  \
+    stablelm run --model stablelm-zephyr-3b\n  \
+    stablelm run --model stablelm-3b --prompts questions.jsonl > answers.jsonl\n  \
+    stablelm run --model stablelm-3b --prompts questions.jsonl --save-check reference\n  \
+    stablelm run --model converted --self-check reference")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch on the command line"
 )]
 pub(crate) struct Run {
-    /// A folder with config.json and safetensors, a GPT-NeoX checkpoint, a GGUF file, or a hub id (org/name[@revision])
-    #[arg(long, short, value_name = "M")]
-    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
     /// The text to continue
     #[arg(group = "prompt_source")]
     pub(crate) prompt: Option<String>,
@@ -48,12 +73,48 @@ pub(crate) struct Run {
         group = "prompt_source"
     )]
     pub(crate) prompt_ids: Option<Vec<u32>>,
+    /// Answer each line of a JSON lines file with a line of JSON; `-` is standard input
+    ///
+    /// A line has `prompt` (text), `prompt_ids`, or `messages` (a list of objects with role and content, for the chat
+    /// template), and an `id` if you like. Answers come in the order of the lines, each as --json alone would print it,
+    /// with the line's number and `id`. A line that can't be answered gives an object with `error`; the others are
+    /// answered, and the exit code is 3.
+    #[arg(long, value_name = "FILE", group = "prompt_source")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Read prompts from standard input line by line, even where it is no terminal
+    #[arg(long, short, group = "prompt_source", conflicts_with_all = ["json", "echo"])]
+    pub(crate) interactive: bool,
+    /// Compare the model with the reference in DIR instead, and exit with 1 when it differs
+    ///
+    /// DIR holds golden.json: prompts with their greedy path and log-probabilities, from another implementation or from
+    /// --save-check. Tells the worst difference of each prompt and where its path first turns another way; a turn between
+    /// two tokens that are equally likely within the tolerance is none. Finds conversions and settings that went wrong.
+    #[arg(long, value_name = "DIR", group = "prompt_source")]
+    pub(crate) self_check: Option<PathBuf>,
+    /// Let log-probabilities differ by X [default: 0.001 for f32; else what the reference says of bf16, or 0.3]
+    #[arg(long, value_name = "X", requires = "self_check")]
+    pub(crate) tolerance: Option<f64>,
+    /// Write what the model says to the prompt, or to those of --prompts, as a reference for --self-check
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["self_check", "interactive", "json", "echo"])]
+    pub(crate) save_check: Option<PathBuf>,
+    /// Take the prompt for a user's message, and put it into the model's chat template
+    ///
+    /// The template is that of `chat_template.jinja` or `tokenizer_config.json`. The answer then also ends at the tokens
+    /// that end a turn.
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// Begin the chat with a system message; implies --chat
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Use the chat template of this file instead of the model's; implies --chat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chat_template: Option<PathBuf>,
     /// Use this tokenizer.json (a path or a hub id) instead of the model's
     #[arg(long, value_name = "T")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// Generate at most N tokens
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub(crate) max_new_tokens: usize,
+    /// Generate at most N tokens [default: 64; in an interactive chat, as many as the context has room for]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_new_tokens: Option<usize>,
     /// Divide logits by T before sampling; 0 is greedy
     #[arg(long, value_name = "T", default_value_t = 0.75)]
     pub(crate) temperature: f64,
@@ -81,12 +142,6 @@ pub(crate) struct Run {
     /// Go on after an end-of-text token
     #[arg(long)]
     pub(crate) ignore_eos: bool,
-    /// Where to compute: auto or cpu
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub(crate) device: String,
-    /// Precision of the weights in memory
-    #[arg(long, value_enum, value_name = "DTYPE", default_value = "auto")]
-    pub(crate) dtype: RunDtype,
     /// Report the log-probability of each token, and of the K likeliest (needs --json)
     #[arg(long, value_name = "K", requires = "json")]
     pub(crate) logprobs: Option<usize>,
@@ -97,7 +152,12 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) stats: bool,
     #[command(flatten)]
-    pub(crate) threads: Threads,
-    #[command(flatten)]
     pub(crate) json: Json,
+}
+
+impl Run {
+    /// Returns whether the prompt is a message of a chat.
+    pub(crate) fn is_chat(&self) -> bool {
+        self.chat || self.system.is_some() || self.chat_template.is_some()
+    }
 }

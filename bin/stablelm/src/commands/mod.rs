@@ -1,5 +1,6 @@
 //! One file a command: settings, one library call, output.
 
+mod bench;
 mod compare;
 mod completions;
 mod convert;
@@ -13,13 +14,14 @@ mod data_remove;
 mod data_tokenize;
 mod data_verify;
 mod demo;
+mod eval_perplexity;
 mod inspect;
 mod license;
 mod run;
 
 use std::path::PathBuf;
 
-use crate::args::{Command, DataCommand};
+use crate::args::{Command, DataCommand, EvalCommand};
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
 use crate::hub::{self, HubSettings, Wanted};
@@ -48,6 +50,10 @@ pub(crate) fn run(
         Command::Inspect(args) => inspect::run(&args, ui),
         Command::Compare(args) => compare::run(&args, ui),
         Command::Run(args) => run::run(&args, ui),
+        Command::Bench(args) => bench::run(&args, ui),
+        Command::Eval(eval) => match eval.command {
+            EvalCommand::Perplexity(args) => eval_perplexity::run(&args, ui),
+        },
         Command::License(args) => license::run(args.command, ui),
         Command::Demo(args) => demo::run(&args, hub, ui),
         Command::Completions(args) => completions::run(&args, ui),
@@ -74,7 +80,13 @@ fn hub_paths(command: &mut Command) -> Vec<(&mut PathBuf, Wanted)> {
         Command::Inspect(args) => (models, tokenizer) = (vec![&mut args.path], None),
         Command::Compare(args) => (models, tokenizer) = (vec![&mut args.a, &mut args.b], None),
         Command::Run(args) => {
-            models = vec![&mut args.model];
+            models = vec![&mut args.model.model];
+            tokenizer = args.tokenizer.as_mut();
+        }
+        Command::Bench(args) => (models, tokenizer) = (vec![&mut args.model.model], None),
+        Command::Eval(eval) => {
+            let EvalCommand::Perplexity(args) = &mut eval.command;
+            models = vec![&mut args.model.model];
             tokenizer = args.tokenizer.as_mut();
         }
         _ => (models, tokenizer) = (Vec::new(), None),

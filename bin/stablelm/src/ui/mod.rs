@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::error::CommandError;
 
-pub(crate) use progress::ProgressForm;
+pub(crate) use progress::{Progress, ProgressForm, show as show_progress};
 use style::Style;
 pub(crate) use table::{Align, Table};
 
@@ -69,6 +69,21 @@ impl Ui {
             .expect("our answers have string keys and finite numbers");
         text.push('\n');
         self.answer(&text)
+    }
+
+    /// Writes one of many answers as a line of JSON.
+    pub(crate) fn json_line(&self, answer: &impl Serialize) -> Result<(), CommandError> {
+        let mut text =
+            serde_json::to_string(answer).expect("our answers have string keys and finite numbers");
+        text.push('\n');
+        self.answer(&text)
+    }
+
+    /// Invites the user to type.
+    pub(crate) fn ask(&self, text: &str) {
+        if self.quiet == 0 {
+            to_stderr(text);
+        }
     }
 
     /// Says what was done: a green verb and the rest.

@@ -69,6 +69,9 @@ fn shown() -> MutexGuard<'static, Shown> {
 pub(crate) fn show(progress: &Progress) {
     let mut shown = shown();
     let form = shown.form;
+    if form == ProgressForm::Off {
+        return;
+    }
     if shown
         .stage
         .as_ref()

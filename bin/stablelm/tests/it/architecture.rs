@@ -44,7 +44,7 @@ const EVERYWHERE: [&str; 11] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 39] = [
+const HOMES: [(&str, &str); 41] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
     ("bytesize", "stablelm"),
@@ -62,6 +62,8 @@ const HOMES: [(&str, &str); 39] = [
     ("humantime", "stablelm"),
     ("indicatif", "stablelm"),
     ("liblzma", "stablelm-data"),
+    ("minijinja", "stablelm"),
+    ("minijinja-contrib", "stablelm"),
     ("object_store", "stablelm-data"),
     ("parquet", "stablelm-data"),
     ("psl", "stablelm-data"),

@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod architecture;
+mod bench;
+mod chat;
 mod checkpoints;
 mod data;
 mod demo;
+mod eval;
 mod hub;
 mod hub_server;
 mod license;
@@ -14,4 +17,5 @@ mod output;
 mod remote;
 mod run;
 mod runner;
+mod self_check;
 mod usage;

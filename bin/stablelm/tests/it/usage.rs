@@ -30,6 +30,8 @@ fn every_help_page_has_a_short_first_line_and_examples() {
         vec!["inspect"],
         vec!["compare"],
         vec!["run"],
+        vec!["bench"],
+        vec!["eval", "perplexity"],
         vec!["license", "show"],
         vec!["license", "notice"],
         vec!["license", "card"],

@@ -158,6 +158,13 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn truncate(&self, cache: &mut HeadCaches, len: usize) {
+        let len = len * cache.head_dim;
+        for head in cache.keys.iter_mut().chain(&mut cache.values) {
+            head.truncate(len);
+        }
+    }
+
     fn attend(
         &self,
         queries: &Rows,

@@ -11,4 +11,5 @@ mod oracles;
 mod reference;
 mod safetensors;
 mod sampling;
+mod session;
 mod source;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use stablelm_inference::{
     FinishReason, GenerateOptions, Generation, LoadOptions, Model, Sampling, WeightDtype,
-    distribution, generate, load,
+    distribution, generate, load, score,
 };
 use stablelm_model::ModelConfig;
 
@@ -265,6 +265,30 @@ fn check_bf16(variant: &Variant) {
             &expected,
             strays as f32,
         );
+    }
+}
+
+#[test]
+fn texts_are_scored_from_any_position_on() {
+    let Some(variant) = Variant::open("3b-4e1t") else {
+        return;
+    };
+    let model = variant.model("config.json", WeightDtype::Auto);
+    for (index, golden) in variant.prompts().iter().enumerate() {
+        let ids = ids(&golden["ids"]);
+        let all = score(&model, &ids, 0).unwrap();
+        if ids.len() == 1 {
+            assert!(all.is_empty());
+            continue;
+        }
+        let nlls: Vec<f32> = all.iter().map(|logprob| -logprob).collect();
+        let expected = variant.tensors.floats(&format!("p{index}.token_nll"));
+        check_close("token_nll", &nlls, &expected, TOLERANCE);
+        for first in [1, 2, ids.len() / 2, ids.len() - 1] {
+            let some = score(&model, &ids, first).unwrap();
+            check_close("logprobs", &some, &all[first - 1..], TOLERANCE);
+        }
+        assert!(score(&model, &ids, ids.len()).unwrap().is_empty());
     }
 }
 

@@ -1,12 +1,15 @@
 //! `stablelm run`
 
+mod batch;
+mod interactive;
+mod interrupt;
 mod prompt;
-mod session;
+mod responder;
+mod self_check;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -17,48 +20,111 @@ use stablelm_inference::{
 use stablelm_license::attribution_line;
 use stablelm_tokenizer::Tokenizer;
 
-use crate::args::{Run, RunDtype};
+use crate::args::{ModelArgs, Run, RunDtype};
+use crate::chat::ChatTemplate;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
 use crate::model_input::{self, ModelInput};
 use crate::settings;
 use crate::ui::Ui;
 
+use interrupt::Interrupt;
 use prompt::Prompt;
-use session::Session;
+use responder::Responder;
+
+/// How many tokens are made where nothing says so.
+const DEFAULT_NEW_TOKENS: usize = 64;
 
 pub(crate) fn run(args: &Run, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let started = std::time::Instant::now();
     check(args)?;
-    let input = ModelInput::open(&args.model)?;
+    let input = ModelInput::open(&args.model.model)?;
     let tokenizer = tokenizer(args)?;
     let prompt = prompt::read(args)?;
-    let threads = settings::threads(args.threads)?;
-    let model = load(args, &input, threads)?;
+    let chat = chat_template(args, &prompt)?;
+    let threads = settings::threads(args.model.threads)?;
+    let model = load(&args.model, &input, threads)?;
     let load_s = started.elapsed().as_secs_f64();
     if let Some(ledger) = input.ledger()? {
         ui.note(&attribution_line(&ledger));
     }
-    let interrupted = interrupt_flag();
-    let session = Session {
+    let mut options = options(args, &input, tokenizer.as_ref());
+    if let Some(chat) = &chat
+        && !args.ignore_eos
+    {
+        let ends = chat.end_tokens();
+        let ids = ends
+            .iter()
+            .filter_map(|end| tokenizer.as_ref()?.token_id(end));
+        options.eos_token_ids.extend(ids);
+    }
+    if let (Prompt::Interactive, Some(_), None) = (&prompt, &chat, args.max_new_tokens) {
+        options.max_new_tokens = usize::MAX;
+    }
+    let responder = Responder {
         args,
         ui,
         model: &model,
         tokenizer: tokenizer.as_ref(),
-        options: options(args, &input, tokenizer.as_ref()),
+        chat,
+        options,
         load_s,
-        interrupted: &interrupted,
+        interrupt: Interrupt::listen(),
     };
-    match prompt {
-        Prompt::Given(prompt) => session.answer(&prompt)?,
-        Prompt::Interactive => session.converse()?,
+    if let Some(folder) = &args.save_check {
+        let prompts = responder.prompts(prompt)?;
+        self_check::save(&model, &prompts, responder.options.max_new_tokens, folder)?;
+        ui.status("Saved", &format!("`{}`", folder.display()));
+        return Ok(ExitStatus::Success);
     }
-    let stopped = interrupted.load(Ordering::Relaxed);
-    Ok(if stopped {
+    match prompt {
+        Prompt::Check(folder) => {
+            let passed = self_check::check(&model, &folder, args, ui)?;
+            return Ok(if passed {
+                ExitStatus::Success
+            } else {
+                ExitStatus::Failed
+            });
+        }
+        Prompt::Given(prompt) => responder.answer(&prompt)?,
+        Prompt::Interactive => {
+            responder.converse()?;
+            return Ok(ExitStatus::Success);
+        }
+        Prompt::Lines(lines) => responder.answer_lines(lines)?,
+    }
+    Ok(if responder.interrupt.is_asked() {
         ExitStatus::Interrupted
     } else {
         ExitStatus::Success
     })
+}
+
+/// Returns the model's chat template, where one is asked for or may be needed.
+fn chat_template(args: &Run, prompt: &Prompt) -> Result<Option<ChatTemplate>, CommandError> {
+    let is_asked_for = args.is_chat();
+    if !is_asked_for && matches!(prompt, Prompt::Given(_) | Prompt::Check(_)) {
+        return Ok(None);
+    }
+    let model = model_input::folder(&args.model.model);
+    let tokenizer = tokenizer_path(args).and_then(|path| path.parent().map(Path::to_owned));
+    let folders: Vec<PathBuf> = model
+        .map(Path::to_owned)
+        .into_iter()
+        .chain(tokenizer)
+        .collect();
+    let now = settings::source_date()?.unwrap_or_else(std::time::SystemTime::now);
+    let found = ChatTemplate::find(args.chat_template.as_deref(), &folders, now)?;
+    if found.is_none() && is_asked_for {
+        let model = args.model.model.display();
+        let what = anyhow!(
+            "`{model}` has no chat template in chat_template.jinja or tokenizer_config.json"
+        );
+        return Err(CommandError::input(what).hint(
+            "leave --chat out for a model that only continues texts, or give --chat-template",
+        ));
+    }
+    Ok(found)
 }
 
 fn check(args: &Run) -> Result<(), CommandError> {
@@ -90,13 +156,27 @@ fn check(args: &Run) -> Result<(), CommandError> {
             args.repetition_penalty
         ));
     }
+    if args.is_chat() && args.prompt_ids.is_some() {
+        return usage("--prompt-ids is a prompt in full: it goes into no chat template".to_owned());
+    }
+    if args
+        .tolerance
+        .is_some_and(|tolerance| tolerance.is_nan() || tolerance < 0.0)
+    {
+        return usage("--tolerance is no number from 0 on".to_owned());
+    }
     if args.top_k == Some(0) {
         return usage("--top-k is 0, expected 1 or more".to_owned());
     }
     Ok(())
 }
 
-fn load(args: &Run, input: &ModelInput, threads: NonZeroUsize) -> Result<Model, CommandError> {
+/// Loads an opened model as the command line says.
+pub(super) fn load(
+    args: &ModelArgs,
+    input: &ModelInput,
+    threads: NonZeroUsize,
+) -> Result<Model, CommandError> {
     let device = args
         .device
         .parse()
@@ -131,18 +211,20 @@ fn load(args: &Run, input: &ModelInput, threads: NonZeroUsize) -> Result<Model, 
 }
 
 fn tokenizer(args: &Run) -> Result<Option<Tokenizer>, CommandError> {
-    let path = args
-        .tokenizer
-        .clone()
-        .or_else(|| model_input::find_tokenizer(&args.model));
-    path.map(|path| model_input::load_tokenizer(&path))
+    tokenizer_path(args)
+        .map(|path| model_input::load_tokenizer(&path))
         .transpose()
+}
+
+fn tokenizer_path(args: &Run) -> Option<PathBuf> {
+    let given = args.tokenizer.clone();
+    given.or_else(|| model_input::find_tokenizer(&args.model.model))
 }
 
 fn options(args: &Run, input: &ModelInput, tokenizer: Option<&Tokenizer>) -> GenerateOptions {
     let rows = input.config().padded_vocab_size;
     GenerateOptions {
-        max_new_tokens: args.max_new_tokens,
+        max_new_tokens: args.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS),
         sampling: Sampling {
             greedy: args.greedy || args.temperature == 0.0,
             temperature: args.temperature,
@@ -164,23 +246,8 @@ fn options(args: &Run, input: &ModelInput, tokenizer: Option<&Tokenizer>) -> Gen
     }
 }
 
-/// Returns a flag that Ctrl-C sets, so that what was printed stays and the exit code says why it ended.
-fn interrupt_flag() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let setter = Arc::clone(&flag);
-    let installed = ctrlc::set_handler(move || {
-        if setter.swap(true, Ordering::Relaxed) {
-            // A second Ctrl-C does not wait for the token in the making.
-            std::process::abort();
-        }
-    });
-    // Without a handler, Ctrl-C ends the process at once, which is well enough.
-    drop(installed);
-    flag
-}
-
 /// Maps a generation error to what the user can do about it.
-fn generate_error(error: GenerateError) -> CommandError {
+pub(super) fn generate_error(error: GenerateError) -> CommandError {
     match &error {
         GenerateError::PromptTooLong { .. } => {
             CommandError::input(error).hint("shorten the prompt; nothing is cut silently")

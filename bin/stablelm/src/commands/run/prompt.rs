@@ -1,25 +1,42 @@
 //! Where the prompt comes from.
 
-use std::io::{self, IsTerminal as _, Read as _};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::args::Run;
 use crate::error::CommandError;
 
 /// What to continue.
-#[derive(Debug)]
 pub(super) enum Prompt {
     /// One prompt, known now.
     Given(PromptText),
     /// Lines that are still to be typed.
     Interactive,
+    /// A line of JSON each.
+    Lines(PromptLines),
+    /// The prompts of a reference folder.
+    Check(PathBuf),
 }
 
 /// A prompt before tokenization.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum PromptText {
     Text(String),
     Ids(Vec<u32>),
+    /// Of a chat: objects with `role` and `content`.
+    Messages(Vec<Value>),
+}
+
+/// An opened file of prompts.
+pub(super) struct PromptLines {
+    pub(super) reader: Box<dyn BufRead>,
+    /// What it is called in messages.
+    pub(super) name: String,
+    /// Its bytes, or 0 where nobody knows.
+    pub(super) len: u64,
 }
 
 pub(super) fn read(args: &Run) -> Result<Prompt, CommandError> {
@@ -29,6 +46,12 @@ pub(super) fn read(args: &Run) -> Result<Prompt, CommandError> {
     if let Some(text) = &args.prompt {
         return Ok(Prompt::Given(PromptText::Text(text.clone())));
     }
+    if let Some(file) = &args.prompts {
+        return open_lines(file).map(Prompt::Lines);
+    }
+    if let Some(folder) = &args.self_check {
+        return Ok(Prompt::Check(folder.clone()));
+    }
     match &args.prompt_file {
         Some(file) if file != Path::new("-") => {
             let text = std::fs::read_to_string(file).map_err(|error| {
@@ -37,7 +60,9 @@ pub(super) fn read(args: &Run) -> Result<Prompt, CommandError> {
             })?;
             Ok(Prompt::Given(PromptText::Text(text)))
         }
-        None if io::stdin().is_terminal() && !args.json.json => Ok(Prompt::Interactive),
+        None if args.interactive || io::stdin().is_terminal() && !args.json.json => {
+            Ok(Prompt::Interactive)
+        }
         _ => {
             let mut text = String::new();
             io::stdin().read_to_string(&mut text).map_err(|error| {
@@ -53,4 +78,28 @@ pub(super) fn read(args: &Run) -> Result<Prompt, CommandError> {
             Ok(Prompt::Given(PromptText::Text(text.to_owned())))
         }
     }
+}
+
+fn open_lines(path: &Path) -> Result<PromptLines, CommandError> {
+    if path == Path::new("-") {
+        return Ok(PromptLines {
+            reader: Box::new(io::stdin().lock()),
+            name: "standard input".to_owned(),
+            len: 0,
+        });
+    }
+    let open = || {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        Ok((file, len))
+    };
+    let (file, len) = open().map_err(|error: io::Error| {
+        let what = format!("failed to open the prompts `{}`", path.display());
+        CommandError::input(anyhow::Error::new(error).context(what))
+    })?;
+    Ok(PromptLines {
+        reader: Box::new(BufReader::new(file)),
+        name: format!("`{}`", path.display()),
+        len,
+    })
 }
