@@ -5,6 +5,7 @@
 
 use std::io;
 
+use crate::kv_cache::KvDtype;
 use crate::rotary::Angles;
 use crate::stored::StoredMatrix;
 
@@ -77,6 +78,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn new_layer_cache(
         &self,
         shape: HeadShape,
+        dtype: KvDtype,
         reserve: usize,
     ) -> Result<Self::LayerCache, BackendError>;
 
@@ -102,14 +104,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Adds `right` to `left`.
     fn add(&self, left: &mut Self::Tensor, right: &Self::Tensor) -> Result<(), BackendError>;
 
-    /// Multiplies `left` by `right`, value by value.
-    fn multiply(&self, left: &mut Self::Tensor, right: &Self::Tensor) -> Result<(), BackendError>;
-
-    /// Applies the nonlinearity to each value.
+    /// Applies the nonlinearity to each value, and multiplies by the value of `factor` where there is one.
     fn activate(
         &self,
         values: &mut Self::Tensor,
         nonlinearity: Nonlinearity,
+        factor: Option<&Self::Tensor>,
     ) -> Result<(), BackendError>;
 
     /// Returns the last row alone.

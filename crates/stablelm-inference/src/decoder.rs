@@ -7,7 +7,7 @@
 
 use crate::attention::Attention;
 use crate::backend::{Backend, BackendError, HeadShape};
-use crate::kv_cache::KvCache;
+use crate::kv_cache::{KvCache, KvDtype};
 use crate::mlp::Mlp;
 use crate::norm::Norm;
 use crate::rotary::{Angles, Rotary};
@@ -34,6 +34,7 @@ pub(crate) struct Layer<B: Backend> {
 pub(crate) struct Decoder<B: Backend> {
     pub(crate) backend: B,
     pub(crate) shape: HeadShape,
+    pub(crate) kv_dtype: KvDtype,
     pub(crate) rotary: Rotary,
     pub(crate) embed_tokens: B::Matrix,
     pub(crate) layers: Vec<Layer<B>>,
@@ -75,7 +76,8 @@ struct DecoderSequence<'a, B: Backend> {
 
 impl<B: Backend> Network for Decoder<B> {
     fn start(&self, reserve: usize) -> Result<Box<dyn Sequence + '_>, BackendError> {
-        let cache = KvCache::new(&self.backend, self.layers.len(), self.shape, reserve)?;
+        let layers = self.layers.len();
+        let cache = KvCache::new(&self.backend, layers, self.shape, self.kv_dtype, reserve)?;
         Ok(Box::new(DecoderSequence {
             decoder: self,
             cache,

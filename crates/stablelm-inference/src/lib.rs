@@ -75,6 +75,8 @@ mod weights;
 
 pub use backend::BackendError;
 pub use check::{LoadError, TensorMismatch};
+#[doc(hidden)]
+pub use cpu::bench;
 pub use cpu::pool::ThreadsError;
 pub use device::{Device, DeviceError};
 pub use generate::{

@@ -38,10 +38,7 @@ impl<B: Backend> Mlp<B> {
             Some(gate) => (gate.forward(backend, input)?, Some(up)),
             None => (up, None),
         };
-        backend.activate(&mut inner, self.nonlinearity)?;
-        if let Some(factor) = factor {
-            backend.multiply(&mut inner, &factor)?;
-        }
+        backend.activate(&mut inner, self.nonlinearity, factor.as_ref())?;
         self.down.forward(backend, &inner)
     }
 }

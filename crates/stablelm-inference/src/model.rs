@@ -18,7 +18,8 @@ use crate::weights;
 pub struct LoadOptions {
     /// Where the model runs.
     pub device: Device,
-    /// What matrices are kept in; sums are made in f32 with any of them.
+    /// What matrices are kept in; sums are made in f32 with any of them. Cached keys and values are f32 beside f32, and
+    /// else f16.
     pub dtype: WeightDtype,
     /// On how many threads the processor computes; as many as it has where this is `None`. Results don't depend on it.
     pub threads: Option<NonZeroUsize>,

@@ -269,7 +269,7 @@ fn bf16_from_f32(value: f32) -> u16 {
     clippy::cast_possible_truncation,
     reason = "every branch leaves at most 16 bits"
 )]
-fn f16_from_f32(value: f32) -> u16 {
+pub(crate) fn f16_from_f32(value: f32) -> u16 {
     const REBIAS: u32 = (127 - 15) << 23;
     let sign = (value.to_bits() >> 16 & 0x8000) as u16;
     let magnitude = value.to_bits() & 0x7fff_ffff;

@@ -13,6 +13,7 @@ use crate::attention::Attention;
 use crate::backend::{Backend, HeadShape, Nonlinearity};
 use crate::check::{LoadError, TensorMismatch};
 use crate::decoder::{Decoder, Layer, Residual};
+use crate::kv_cache::KvDtype;
 use crate::mlp::{Linear, Mlp};
 use crate::norm::Norm;
 use crate::rotary::Rotary;
@@ -64,6 +65,7 @@ pub(crate) fn load<B: Backend>(
     let weight_bytes = loader.weight_bytes;
     let decoder = Decoder {
         shape: shape(config),
+        kv_dtype: KvDtype::beside(dtype),
         rotary: Rotary::new(config.rotary_ndims(), config.rope_theta),
         embed_tokens,
         layers,

@@ -1,187 +1,370 @@
 //! Causal attention: `softmax(q k / sqrt(head_dim)) v`, each position over itself and all before it.
+//!
+//! Scores are made for a tile of positions at a time and folded into a running maximum, sum and weighted sum of values
+//! (the online softmax of Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, tiled as in Dao
+//! and others, `FlashAttention`, 2022), so that each key and value is read once for all the rows that see it: the
+//! queries of a block of positions, of all the query heads that share the key head. Scores are in base two: the factor
+//! `log2(e)` is part of the scale, and weights are powers of two.
+//!
+//! What a task does depends on the shape and the number of positions, never on the number of threads: neither does the
+//! result.
 
-use std::sync::{Mutex, PoisonError};
+use std::cell::RefCell;
+use std::ops::Range;
 
-use candle_core::{Device, Tensor};
-
-use crate::backend::{BackendError, HeadShape};
-use crate::cpu::dense::FEW_POSITIONS;
+use crate::backend::HeadShape;
+use crate::cpu::Rows;
+use crate::cpu::cache::{Cached, HeadCache, HeadCaches, Heads};
 use crate::cpu::level::Level;
-use crate::cpu::matrix::dot;
-use crate::cpu::pool::Pool;
-use crate::cpu::{HeadCaches, Rows};
+use crate::cpu::pool::{Parts, Pool};
+use crate::cpu::simd::{self, Kernel, LANES, Simd};
 
-/// How many positions are attended from at a time; bounds the memory of scores to this times the context.
-const BLOCK: usize = 64;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+use tiles::TILE;
+
+/// How many rows are attended from at a time, if there are as many: they make use of a tile while it is near.
+const ROWS: usize = 48;
+
+/// How many positions of a context are one task where there is but one block of rows for each key head.
+const CONTEXT: usize = 1024;
+
+/// Less reading and arithmetic than this is not worth waking other threads for: values read times rows.
+const INLINE: usize = 256 * 1024;
 
 /// Attends from `queries`, the last positions of the cache.
 pub(crate) fn attend(
     pool: &Pool,
-    _level: Level,
+    level: Level,
     queries: &Rows,
     cache: &HeadCaches,
     shape: HeadShape,
-) -> Result<Rows, BackendError> {
-    let (positions, head_dim) = (queries.len(), shape.head_dim);
-    let group = shape.num_heads / shape.num_key_value_heads;
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    // Head by head first, so that a task writes one run of memory.
-    let mut by_head = vec![0f32; queries.values.len()];
-    let failure = Mutex::new(None);
-    pool.for_each_chunk(&mut by_head, positions * head_dim, |head, output| {
-        let scaled: Vec<f32> = queries
-            .values
-            .chunks_exact(queries.width)
-            .flat_map(|row| &row[head * head_dim..][..head_dim])
-            .map(|value| value * scale)
-            .collect();
-        let head = Head {
-            width: head_dim,
-            queries: &scaled,
-            keys: &cache.keys[head / group],
-            values: &cache.values[head / group],
-        };
-        if positions <= FEW_POSITIONS {
-            head.few(output);
-        } else if let Err(error) = head.many(output) {
-            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
-    });
-    let failure = failure.into_inner();
-    if let Some(error) = failure.unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
+) -> Rows {
+    let mut values = vec![0f32; queries.values.len()];
+    let output = Parts::new(&mut values);
+    match cache.heads() {
+        Heads::F32(heads) => Attention::new(queries, cache, heads, shape).run(pool, level, &output),
+        Heads::F16(heads) => Attention::new(queries, cache, heads, shape).run(pool, level, &output),
     }
-    let mut values = Vec::with_capacity(by_head.len());
-    for position in 0..positions {
-        for head in by_head.chunks_exact(positions * head_dim) {
-            values.extend_from_slice(&head[position * head_dim..][..head_dim]);
-        }
-    }
-    Ok(Rows {
+    Rows {
         width: queries.width,
         values,
-    })
+    }
 }
 
-/// One query head with the keys and values it reads.
-struct Head<'a> {
-    /// The model's `head_dim`.
-    width: usize,
-    queries: &'a [f32],
-    keys: &'a [f32],
-    values: &'a [f32],
+/// All of it.
+struct Attention<'a, T> {
+    queries: &'a Rows,
+    heads: &'a [HeadCache<T>],
+    head_dim: usize,
+    /// How many query heads read a key head.
+    group: usize,
+    /// How many positions there are before the queries'.
+    past: usize,
+    /// How many positions are attended from at a time.
+    block: usize,
+    /// How many positions are attended to by one task.
+    context: usize,
 }
 
-impl Head<'_> {
-    /// Returns how many positions the first query sees, itself included.
-    fn first_visible(&self) -> usize {
-        (self.keys.len() - self.queries.len()) / self.width + 1
+impl<'a, T: Cached> Attention<'a, T> {
+    fn new(
+        queries: &'a Rows,
+        cache: &HeadCaches,
+        heads: &'a [HeadCache<T>],
+        shape: HeadShape,
+    ) -> Self {
+        let group = shape.num_heads / shape.num_key_value_heads;
+        let block = (ROWS / group).max(1);
+        Self {
+            queries,
+            heads,
+            head_dim: shape.head_dim,
+            group,
+            past: cache.len() - queries.len(),
+            block,
+            context: if queries.len() <= block {
+                CONTEXT
+            } else {
+                usize::MAX
+            },
+        }
     }
 
-    fn few(&self, output: &mut [f32]) {
-        let head_dim = self.width;
-        let rows = self.queries.chunks_exact(head_dim);
-        let visible_counts = self.first_visible()..;
-        for ((query, output), visible) in rows
-            .zip(output.chunks_exact_mut(head_dim))
-            .zip(visible_counts)
-        {
-            let keys = self.keys.chunks_exact(head_dim).take(visible);
-            let mut weights: Vec<f32> = keys.map(|key| dot(key, query, |x| x)).collect();
-            softmax(&mut weights);
-            for (weight, value) in weights.iter().zip(self.values.chunks_exact(head_dim)) {
-                for (output, value) in output.iter_mut().zip(value) {
-                    *output += weight * value;
+    /// Writes a row for each of the queries'.
+    fn run(&self, pool: &Pool, level: Level, output: &Parts<'_, f32>) {
+        let positions = self.queries.len();
+        let blocks = positions.div_ceil(self.block);
+        let contexts = (self.past + positions).div_ceil(self.context);
+        let tasks = blocks * contexts * self.heads.len();
+        let task = |task: usize, then: &dyn Fn(usize, usize, &Partial)| {
+            let (task, head) = (task / self.heads.len(), task % self.heads.len());
+            // The last positions see the most: they go first, so that threads end together.
+            let (block, context) = (blocks - 1 - task / contexts, task % contexts);
+            let start = block * self.block;
+            SCRATCH.with_borrow_mut(|scratch| {
+                let task = Task {
+                    attention: self,
+                    head,
+                    positions: start..positions.min(start + self.block),
+                    context: context * self.context,
+                    scratch,
+                };
+                simd::run(level, task);
+                then(head, start, &scratch.partial);
+            });
+        };
+        let work = self.queries.values.len() * (self.past + positions);
+        let run = |work_of_task: &(dyn Fn(usize) + Sync)| {
+            if work <= INLINE {
+                (0..tasks).for_each(work_of_task);
+            } else {
+                pool.run(tasks, work_of_task);
+            }
+        };
+        if contexts == 1 {
+            run(&|number| {
+                task(number, &|head, start, partial| {
+                    // SAFETY: each task has its own head and positions.
+                    unsafe { self.write(head, start, partial, output) };
+                });
+            });
+            return;
+        }
+        let mut partials: Vec<Partial> = Vec::new();
+        partials.resize_with(tasks, Partial::default);
+        let parts = Parts::new(&mut partials);
+        run(&|number| {
+            task(number, &|_, _, partial| {
+                // SAFETY: each task has its own place.
+                let place = unsafe { parts.part(number..number + 1) };
+                place[0] = partial.clone();
+            });
+        });
+        for head in 0..self.heads.len() {
+            let of_head = partials.iter().skip(head).step_by(self.heads.len());
+            let whole = Partial::merge(of_head);
+            // SAFETY: no other thread is at work.
+            unsafe { self.write(head, 0, &whole, output) };
+        }
+    }
+
+    /// Writes what the queries of a head attend to, from position `start` on.
+    ///
+    /// # Safety
+    /// No other thread writes the same head of the same positions.
+    unsafe fn write(&self, head: usize, start: usize, partial: &Partial, output: &Parts<'_, f32>) {
+        let vectors = self.head_dim.div_ceil(LANES);
+        let rows = partial.weighted.chunks_exact(vectors);
+        for (row, (weighted, sum)) in rows.zip(&partial.sums).enumerate() {
+            let position = start + row / self.group;
+            let column = (head * self.group + row % self.group) * self.head_dim;
+            let place = position * self.queries.width + column;
+            // SAFETY: the caller says so.
+            let output = unsafe { output.part(place..place + self.head_dim) };
+            for (output, weighted) in output.iter_mut().zip(weighted.as_flattened()) {
+                *output = weighted / sum;
+            }
+        }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What a task works with; kept from task to task, since a task may be over in less time than memory takes to get.
+#[derive(Default)]
+struct Scratch {
+    rows: Vec<[f32; LANES]>,
+    scores: Vec<[f32; TILE]>,
+    partial: Partial,
+}
+
+/// What some rows attend to in a part of the context.
+#[derive(Clone, Default)]
+struct Partial {
+    /// The largest score of each row.
+    maxima: Vec<f32>,
+    /// The sum of the weights of each row: powers of two of scores less the maximum.
+    sums: Vec<f32>,
+    /// The sum of values times weights of each row.
+    weighted: Vec<[f32; LANES]>,
+}
+
+impl Partial {
+    /// Makes it that of rows that have seen nothing.
+    fn reset(&mut self, rows: usize, vectors: usize) {
+        self.maxima.clear();
+        self.maxima.resize(rows, LOWEST);
+        self.sums.clear();
+        self.sums.resize(rows, 0.0);
+        self.weighted.clear();
+        self.weighted.resize(rows * vectors, [0.0; LANES]);
+    }
+
+    /// Joins the parts of a context, in their order.
+    fn merge<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut parts = parts.peekable();
+        let mut whole = Self::default();
+        let Some(first) = parts.peek() else {
+            return whole;
+        };
+        let rows = first.sums.len();
+        let vectors = first.weighted.len() / rows;
+        whole.reset(rows, vectors);
+        for part in parts.clone() {
+            for (maximum, other) in whole.maxima.iter_mut().zip(&part.maxima) {
+                *maximum = maximum.max(*other);
+            }
+        }
+        for part in parts {
+            for row in 0..rows {
+                let weight = (part.maxima[row] - whole.maxima[row]).exp2();
+                whole.sums[row] += part.sums[row] * weight;
+                let range = row * vectors..(row + 1) * vectors;
+                let sums = whole.weighted[range.clone()].as_flattened_mut();
+                for (sum, value) in sums.iter_mut().zip(part.weighted[range].as_flattened()) {
+                    *sum += value * weight;
                 }
             }
         }
+        whole
     }
+}
 
-    fn many(&self, output: &mut [f32]) -> Result<(), BackendError> {
-        let head_dim = self.width;
-        let context = self.keys.len() / head_dim;
-        let keys = Tensor::from_slice(self.keys, (context, head_dim), &Device::Cpu)?;
-        let values = Tensor::from_slice(self.values, (context, head_dim), &Device::Cpu)?;
-        let blocks = self.queries.chunks(BLOCK * head_dim);
-        for (index, (queries, output)) in
-            blocks.zip(output.chunks_mut(BLOCK * head_dim)).enumerate()
-        {
-            let len = queries.len() / head_dim;
-            let first_visible = self.first_visible() + index * BLOCK;
-            let visible = first_visible + len - 1;
-            let queries = Tensor::from_slice(queries, (len, head_dim), &Device::Cpu)?;
-            let keys = keys.narrow(0, 0, visible)?.t()?;
-            let mut weights = queries.matmul(&keys)?.flatten_all()?.to_vec1::<f32>()?;
-            for (row, weights) in weights.chunks_exact_mut(visible).enumerate() {
-                let (seen, hidden) = weights.split_at_mut(first_visible + row);
-                softmax(seen);
-                hidden.fill(0.0);
+/// Lower than any score, and finite: a difference of two of them is zero, not NaN.
+const LOWEST: f32 = -1e38;
+
+/// The rows of a block of positions, over a part of the context.
+struct Task<'a, T> {
+    attention: &'a Attention<'a, T>,
+    head: usize,
+    /// Which of the queries.
+    positions: Range<usize>,
+    /// Where the part of the context begins; a whole number of tiles.
+    context: usize,
+    scratch: &'a mut Scratch,
+}
+
+impl<T: Cached> Task<'_, T> {
+    /// Makes rows of the queries, scaled and filled up with zeros, and empties the rest.
+    fn prepare(&mut self) {
+        let Attention {
+            queries,
+            head_dim,
+            group,
+            ..
+        } = *self.attention;
+        let scale = std::f32::consts::LOG2_E / (head_dim as f32).sqrt();
+        let vectors = head_dim.div_ceil(LANES);
+        let count = self.positions.len() * group;
+        let Scratch {
+            rows,
+            scores,
+            partial,
+            ..
+        } = &mut *self.scratch;
+        rows.clear();
+        rows.resize(count * vectors, [0.0; LANES]);
+        let range = self.positions.start * queries.width..self.positions.end * queries.width;
+        let first = self.head * group * head_dim;
+        let heads = queries.values[range]
+            .chunks_exact(queries.width)
+            .flat_map(|row| row[first..][..group * head_dim].chunks_exact(head_dim));
+        for (row, query) in rows.chunks_exact_mut(vectors).zip(heads) {
+            for (scaled, value) in row.as_flattened_mut().iter_mut().zip(query) {
+                *scaled = value * scale;
             }
-            let weights = Tensor::from_vec(weights, (len, visible), &Device::Cpu)?;
-            let product = weights.matmul(&values.narrow(0, 0, visible)?)?;
-            output.copy_from_slice(&product.flatten_all()?.to_vec1::<f32>()?);
         }
-        Ok(())
+        scores.resize(count, [0.0; TILE]);
+        partial.reset(count, vectors);
     }
 }
 
-fn softmax(values: &mut [f32]) {
-    let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0f32;
-    for value in values.iter_mut() {
-        *value = (*value - max).exp();
-        sum += *value;
-    }
-    let scale = 1.0 / sum;
-    for value in values {
-        *value *= scale;
+impl<T: Cached> Kernel for Task<'_, T> {
+    type Output = ();
+
+    #[expect(clippy::inline_always, reason = "takes on the caller's instructions")]
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        self.prepare();
+        let Attention {
+            heads,
+            head_dim,
+            group,
+            past,
+            context,
+            ..
+        } = *self.attention;
+        let cache = &heads[self.head];
+        let vectors = head_dim.div_ceil(LANES);
+        let end = (past + self.positions.end).min(self.context.saturating_add(context));
+        let Scratch {
+            rows,
+            scores,
+            partial,
+        } = self.scratch;
+        for start in (self.context..end).step_by(TILE) {
+            let len = TILE.min(end - start);
+            let width = vectors * LANES;
+            let tile = Tile {
+                first_seen: past + self.positions.start + 1,
+                group,
+                vectors,
+                start,
+                len,
+            };
+            let blocks = start / LANES..(start + len).div_ceil(LANES);
+            let keys = &cache.keys[blocks.start * width..blocks.end * width];
+            let values = &cache.values[start * vectors..][..len * vectors];
+            tile.attend(simd, rows, keys, values, scores, partial);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A tile of a task.
+struct Tile {
+    /// How many positions the first row sees.
+    first_seen: usize,
+    group: usize,
+    vectors: usize,
+    start: usize,
+    len: usize,
+}
 
-    fn noise(len: usize, seed: u32) -> Vec<f32> {
-        let draw = |i: u32| (i.wrapping_mul(0x9e37_79b9) ^ seed).wrapping_mul(0x85eb_ca6b) >> 8;
-        (0..u32::try_from(len).unwrap())
-            .map(|i| draw(i) as f32 / 8_388_608.0 - 1.0)
-            .collect()
-    }
-
-    #[test]
-    fn blocks_of_positions_give_what_single_positions_give() {
-        let (head_dim, context, positions) = (20, 300, 150);
-        let (keys, values) = (noise(context * head_dim, 1), noise(context * head_dim, 2));
-        let queries = noise(positions * head_dim, 3);
-        let head = Head {
-            width: head_dim,
-            queries: &queries,
-            keys: &keys,
-            values: &values,
+impl Tile {
+    /// Attends to the positions of the tile.
+    #[expect(clippy::inline_always, reason = "takes on the caller's instructions")]
+    #[inline(always)]
+    fn attend<S: Simd, T: Cached>(
+        &self,
+        simd: S,
+        rows: &[[f32; LANES]],
+        keys: &[[T; LANES]],
+        values: &[[T; LANES]],
+        scores: &mut [[f32; TILE]],
+        partial: &mut Partial,
+    ) {
+        let vectors = self.vectors;
+        tiles::scores(simd, rows, keys, vectors * LANES, scores);
+        let row_seen = |row: usize| {
+            let seen = self.first_seen + row / self.group;
+            seen.saturating_sub(self.start).min(self.len)
         };
-        let mut single = vec![0f32; queries.len()];
-        head.few(&mut single);
-        let mut blocks = vec![0f32; queries.len()];
-        head.many(&mut blocks).unwrap();
-        for (a, b) in single.iter().zip(&blocks) {
-            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        for (row, scores) in scores.iter_mut().enumerate() {
+            scores[row_seen(row)..].fill(f32::NEG_INFINITY);
+            tiles::fold(
+                simd,
+                &mut scores.as_chunks_mut::<LANES>().0[..self.len.div_ceil(LANES)],
+                &mut partial.maxima[row],
+                &mut partial.sums[row],
+                &mut partial.weighted[row * vectors..][..vectors],
+            );
         }
-    }
-
-    #[test]
-    fn the_first_position_sees_only_itself() {
-        let head = Head {
-            width: 2,
-            queries: &[1.0, 0.0, 0.0, 1.0],
-            keys: &[3.0, 1.0, 50.0, 50.0],
-            values: &[5.0, 6.0, 7.0, 8.0],
-        };
-        let mut output = [0f32; 4];
-        head.few(&mut output);
-        assert_eq!(
-            output.map(f32::to_bits),
-            [5f32, 6.0, 7.0, 8.0].map(f32::to_bits)
-        );
+        let weighted = &mut partial.weighted;
+        tiles::add_values(simd, scores, row_seen, values, vectors, weighted);
     }
 }

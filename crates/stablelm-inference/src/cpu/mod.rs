@@ -1,18 +1,24 @@
-//! The processor as a backend: plain vectors of f32, threads in `parallel.rs`, large products through candle.
+//! The processor as a backend: plain vectors of f32, threads in `pool.rs`, large products through candle.
 
 mod attend;
+#[doc(hidden)]
+pub mod bench;
+mod cache;
 mod dense;
 mod elementwise;
 mod level;
 mod matrix;
 pub(crate) mod pool;
+mod simd;
 
 use std::num::NonZeroUsize;
 use std::thread;
 
 use crate::backend::{Backend, BackendError, HeadShape, Nonlinearity};
+use crate::cpu::cache::HeadCaches;
 use crate::cpu::level::Level;
 use crate::cpu::pool::{Pool, ThreadsError};
+use crate::kv_cache::KvDtype;
 use crate::rotary::Angles;
 use crate::stored::StoredMatrix;
 
@@ -44,13 +50,6 @@ impl Rows {
     fn len(&self) -> usize {
         self.values.len() / self.width
     }
-}
-
-/// Keys and values of one layer: a growing run of positions for each head.
-pub(crate) struct HeadCaches {
-    head_dim: usize,
-    keys: Vec<Vec<f32>>,
-    values: Vec<Vec<f32>>,
 }
 
 impl Backend for Cpu {
@@ -103,15 +102,13 @@ impl Backend for Cpu {
         group: usize,
         epsilon: f64,
     ) -> Result<Rows, BackendError> {
-        let mut output = input.clone();
         let factors = elementwise::Factors {
             weight,
             bias: bias.map(Vec::as_slice),
         };
-        for row in output.values.chunks_exact_mut(input.width) {
-            elementwise::normalize(row, group, epsilon, factors);
-        }
-        Ok(output)
+        Ok(elementwise::normalize(
+            &self.pool, self.level, input, group, epsilon, factors,
+        ))
     }
 
     fn rotate(
@@ -120,25 +117,17 @@ impl Backend for Cpu {
         head_dim: usize,
         angles: &Angles,
     ) -> Result<(), BackendError> {
-        elementwise::rotate(&mut heads.values, heads.width, head_dim, angles);
+        elementwise::rotate(&self.pool, heads, head_dim, angles);
         Ok(())
     }
 
     fn new_layer_cache(
         &self,
         shape: HeadShape,
+        dtype: KvDtype,
         reserve: usize,
     ) -> Result<HeadCaches, BackendError> {
-        let len = reserve.saturating_mul(shape.head_dim);
-        let heads = || {
-            let head = |_| Vec::with_capacity(len);
-            (0..shape.num_key_value_heads).map(head).collect()
-        };
-        Ok(HeadCaches {
-            head_dim: shape.head_dim,
-            keys: heads(),
-            values: heads(),
-        })
+        Ok(HeadCaches::new(shape, dtype, reserve))
     }
 
     fn append(
@@ -147,22 +136,12 @@ impl Backend for Cpu {
         keys: &Rows,
         values: &Rows,
     ) -> Result<(), BackendError> {
-        let head_dim = cache.head_dim;
-        for (caches, rows) in [(&mut cache.keys, keys), (&mut cache.values, values)] {
-            for row in rows.values.chunks_exact(rows.width) {
-                for (cache, head) in caches.iter_mut().zip(row.chunks_exact(head_dim)) {
-                    cache.extend_from_slice(head);
-                }
-            }
-        }
+        cache.append(&self.pool, self.level, keys, values);
         Ok(())
     }
 
     fn truncate(&self, cache: &mut HeadCaches, len: usize) {
-        let len = len * cache.head_dim;
-        for head in cache.keys.iter_mut().chain(&mut cache.values) {
-            head.truncate(len);
-        }
+        cache.truncate(len);
     }
 
     fn attend(
@@ -171,24 +150,30 @@ impl Backend for Cpu {
         cache: &HeadCaches,
         shape: HeadShape,
     ) -> Result<Rows, BackendError> {
-        attend::attend(&self.pool, self.level, queries, cache, shape)
+        Ok(attend::attend(
+            &self.pool, self.level, queries, cache, shape,
+        ))
     }
 
     fn add(&self, left: &mut Rows, right: &Rows) -> Result<(), BackendError> {
-        elementwise::add(&mut left.values, &right.values);
+        elementwise::add_rows(&self.pool, &mut left.values, &right.values);
         Ok(())
     }
 
-    fn multiply(&self, left: &mut Rows, right: &Rows) -> Result<(), BackendError> {
-        elementwise::multiply(&mut left.values, &right.values);
-        Ok(())
-    }
-
-    fn activate(&self, values: &mut Rows, nonlinearity: Nonlinearity) -> Result<(), BackendError> {
-        self.pool
-            .for_each_chunk(&mut values.values, 16 * 1024, |_, chunk| {
-                elementwise::activate(chunk, nonlinearity);
-            });
+    fn activate(
+        &self,
+        values: &mut Rows,
+        nonlinearity: Nonlinearity,
+        factor: Option<&Rows>,
+    ) -> Result<(), BackendError> {
+        let factor = factor.map(|factor| factor.values.as_slice());
+        elementwise::activate(
+            &self.pool,
+            self.level,
+            &mut values.values,
+            nonlinearity,
+            factor,
+        );
         Ok(())
     }
 

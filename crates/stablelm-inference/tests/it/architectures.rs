@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use stablelm_inference::{GenerateOptions, Sampling, WeightDtype, generate};
 use stablelm_model::ModelConfig;
 
+use crate::oracles::check_close;
 use crate::reference;
 use crate::source::{Weights, config, prompt};
 
@@ -148,7 +149,7 @@ fn a_large_epsilon_is_taken_seriously_by_every_norm() {
 }
 
 #[test]
-fn weights_of_sixteen_bits_are_widened_exactly() {
+fn weights_of_sixteen_bits_stray_by_the_rounding_of_the_cache_alone() {
     let config = config(r#""model_type": "gpt_neox""#);
     let mut weights = Weights::random(&config, 5);
     for (_, values) in weights.tensors.values_mut() {
@@ -166,9 +167,14 @@ fn weights_of_sixteen_bits_are_widened_exactly() {
             .load(&config, WeightDtype::F32)
             .logits(&ids)
             .unwrap();
+        let mut first = None;
         for dtype in [WeightDtype::Bf16, WeightDtype::F16] {
             let model = weights.load(&config, dtype);
-            assert_eq!(model.logits(&ids).unwrap(), expected, "{dtype}");
+            let logits = model.logits(&ids).unwrap().concat();
+            // Logits of up to 8 from keys and values of 11 bits. The two dtypes are the same numbers, and cached alike.
+            check_close("logits", &logits, &expected.concat(), 0.02);
+            let first: &Vec<f32> = first.get_or_insert_with(|| logits.clone());
+            assert_eq!(logits, *first, "{dtype}");
             assert_eq!(model.dtype(), dtype.as_str());
         }
     }
