@@ -42,6 +42,10 @@ bless:
 bench *options:
     cargo bench -p stablelm-tokenizer --bench encode -- {{ options }}
 
+# Micro-benchmarks of the inference engine's kernels
+bench-kernels *options:
+    cargo bench -p stablelm-inference --bench dense -- {{ options }}
+
 # The tokenizer beside its peers; fetches packages once (about ten minutes)
 bench-tokenizer tokenizer="fixtures/tokenizer" *options:
     cargo build --release --bin stablelm

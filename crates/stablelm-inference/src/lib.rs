@@ -52,6 +52,8 @@
 
 mod attention;
 mod backend;
+#[doc(hidden)]
+pub mod bench_support;
 mod check;
 mod cpu;
 mod decoder;

@@ -255,7 +255,7 @@ pub(crate) fn f32_from_f16(bits: u16) -> f32 {
 }
 
 /// Rounds to bf16, ties to even.
-fn bf16_from_f32(value: f32) -> u16 {
+pub(crate) fn bf16_from_f32(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
         // Rounding could carry a NaN's payload away; the quiet bit keeps it one.

@@ -45,7 +45,8 @@ fn the_perplexity_of_every_reference_prompt_is_that_of_transformers() {
         for prompt in prompts.iter().filter(|prompt| prompt["mean_nll"].is_f64()) {
             let line = json!({ "ids": prompt["ids"] }).to_string();
             runner.write("one.jsonl", &line);
-            let found = perplexity(&runner, folder.to_str().unwrap(), &["one.jsonl"]);
+            let exact = ["--dtype", "f32", "one.jsonl"];
+            let found = perplexity(&runner, folder.to_str().unwrap(), &exact);
             let tokens = prompt["ids"].as_array().unwrap().len() as u64 - 1;
             let nll = prompt["mean_nll"].as_f64().unwrap();
             let expected = prompt["perplexity"].as_f64().unwrap();
@@ -57,7 +58,8 @@ fn the_perplexity_of_every_reference_prompt_is_that_of_transformers() {
             lines.push('\n');
         }
         runner.write("all.jsonl", lines);
-        let all = perplexity(&runner, folder.to_str().unwrap(), &["all.jsonl"]);
+        let exact = ["--dtype", "f32", "all.jsonl"];
+        let all = perplexity(&runner, folder.to_str().unwrap(), &exact);
         assert_eq!(all["documents"], prompts.len() as u64 - 1);
         check_close(&all["nll"], sums.1 / sums.0 as f64, 1e-4);
     }

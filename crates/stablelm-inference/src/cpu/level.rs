@@ -43,8 +43,7 @@ impl Level {
         Self::Portable
     }
 
-    /// Returns every level that this processor has, so that tests can run them all.
-    #[cfg(test)]
+    /// Returns every level that this processor has, so that tests and benchmarks can run them all.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let levels = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
         levels.into_iter().filter(|level| *level <= Self::detect())

@@ -1,12 +1,12 @@
-//! The processor as a backend: plain vectors of f32, threads in `pool.rs`, large products through candle.
+//! The processor as a backend: plain vectors of f32, threads in `pool.rs`, products of matrices in `dense.rs` and `packed.rs`.
 
 mod attend;
 #[doc(hidden)]
 pub mod bench;
 mod cache;
-mod dense;
+pub(crate) mod dense;
 mod elementwise;
-mod level;
+pub(crate) mod level;
 mod matrix;
 pub(crate) mod pool;
 mod simd;
@@ -42,8 +42,8 @@ impl Cpu {
 /// Activations: rows of equal width, one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
-    width: usize,
-    values: Vec<f32>,
+    pub(crate) width: usize,
+    pub(crate) values: Vec<f32>,
 }
 
 impl Rows {
@@ -82,7 +82,7 @@ impl Backend for Cpu {
         weight: &StoredMatrix,
         bias: Option<&Vec<f32>>,
     ) -> Result<Rows, BackendError> {
-        let mut values = dense::product(&self.pool, self.level, input, weight)?;
+        let mut values = dense::product(&self.pool, self.level, input, weight);
         if let Some(bias) = bias {
             for row in values.chunks_exact_mut(weight.rows) {
                 elementwise::add(row, bias);

@@ -38,18 +38,12 @@ pub(crate) struct Pool {
     helpers: Vec<JoinHandle<()>>,
     /// Whether a section is open; whoever finds it so does its work alone.
     busy: AtomicBool,
-    /// For the tensor library, which knows only this kind.
-    library: rayon::ThreadPool,
 }
 
 impl Pool {
     /// Starts all threads but the caller's.
     pub(crate) fn new(threads: NonZeroUsize) -> Result<Self, ThreadsError> {
         let error = |source| ThreadsError { threads, source };
-        let library = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
-            .build()
-            .map_err(|source| error(io::Error::other(source)))?;
         let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let shared = Arc::new(Shared {
             // Where threads outnumber processors, the one that is waited for needs the processor that spins.
@@ -60,7 +54,6 @@ impl Pool {
             shared,
             helpers: Vec::new(),
             busy: AtomicBool::new(false),
-            library,
         };
         for number in 1..threads.get() {
             let shared = Arc::clone(&pool.shared);
@@ -110,11 +103,6 @@ impl Pool {
             let chunk = unsafe { parts.part(start..len.min(start + chunk_len)) };
             work(task, chunk);
         });
-    }
-
-    /// Runs `work` with everything in it that uses the tensor library's threads on as many of those.
-    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.library.install(work)
     }
 }
 

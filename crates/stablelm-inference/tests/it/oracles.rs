@@ -116,13 +116,9 @@ fn check_variant(name: &str, config: &str, dtype: WeightDtype) {
 /// Every number that transformers gives, and the greedy path token by token.
 fn check(variant: &Variant, config: &str, dtype: WeightDtype) {
     let model = variant.model(config, dtype);
-    let tolerance = if model.dtype() == "f32" {
-        TOLERANCE
-    } else {
-        CACHE_TOLERANCE
-    };
     for (index, golden) in variant.prompts().iter().enumerate() {
         let prompt = ids(&golden["ids"]);
+        let tolerance = tolerance(&model, golden);
         let generation = greedy(&model, &prompt, Vec::new());
         assert_eq!(
             generation.ids,
@@ -144,7 +140,10 @@ fn check(variant: &Variant, config: &str, dtype: WeightDtype) {
         );
         let (top, values): (Vec<u32>, Vec<f32>) =
             generation.logprobs[0].top.iter().copied().unzip();
-        assert_eq!(top, ids(&golden["top5_ids"]));
+        if model.dtype() != "bf16" {
+            // Close logits may change places when activations are rounded; the ranks' values below hold anyway.
+            assert_eq!(top, ids(&golden["top5_ids"]));
+        }
         check_close(
             "top5_logprob",
             &values,
@@ -153,6 +152,18 @@ fn check(variant: &Variant, config: &str, dtype: WeightDtype) {
         );
         check_prompt(variant, index, &generation, tolerance);
         check_logits(variant, index, &model.logits(&prompt).unwrap(), tolerance);
+    }
+}
+
+/// Beside bf16 weights a prompt's activations may be rounded to bf16, as transformers does: it may stray as far.
+#[expect(clippy::cast_possible_truncation, reason = "a bound")]
+fn tolerance(model: &Model, golden: &Value) -> f32 {
+    match model.dtype() {
+        "f32" => TOLERANCE,
+        "bf16" => golden["bf16_compute"]["max_abs_logit_diff"]
+            .as_f64()
+            .unwrap() as f32,
+        _ => CACHE_TOLERANCE,
     }
 }
 
@@ -241,7 +252,7 @@ fn gpt_neox_whose_mlp_reads_what_attention_added() {
 }
 
 #[test]
-fn sixteen_bit_files_lose_nothing_but_the_rounding_of_the_cache() {
+fn sixteen_bit_files_in_their_own_dtype() {
     check_variant("3b-4e1t", "config.json", WeightDtype::Auto);
     check_variant("vocab-50304", "config.json", WeightDtype::Auto);
     check_variant("alpha-neox", "config.json", WeightDtype::Auto);
@@ -306,7 +317,7 @@ fn generation_stops_at_any_token_that_ends_the_text_and_keeps_it() {
     let beside = ["3b-4e1t", "2-1_6b", "alpha-neox", "vocab-50304"].map(Variant::open);
     let ours = ["stable-code-3b", "2-12b", "neox-sequential"].map(Variant::fixture);
     for variant in beside.into_iter().flatten().chain(ours) {
-        let model = variant.model("config.json", WeightDtype::Auto);
+        let model = variant.model("config.json", WeightDtype::F32);
         for case in variant.golden["eos_stop"].as_array().unwrap() {
             let eos = match &case["eos_token_id"] {
                 list @ Value::Array(_) => ids(list),
