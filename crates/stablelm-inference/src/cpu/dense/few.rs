@@ -18,8 +18,8 @@ use crate::cpu::dense::avx512::{self, Avx512};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::dense::rows::{Load, block};
 
-/// How many bytes of weights are worth a task of their own.
-const TASK_BYTES: usize = 256 * 1024;
+/// How many bytes of weights are worth a task of their own: a long run for the memory, short beside a matrix.
+const TASK_BYTES: usize = 1024 * 1024;
 
 /// Weight rows, the activations of a few positions, and where their products go.
 pub(super) struct Task<'a, T> {
