@@ -44,7 +44,7 @@ bench *options:
 
 # Micro-benchmarks of the inference engine's kernels
 bench-kernels *options:
-    cargo bench -p stablelm-inference --bench dense -- {{ options }}
+    cargo bench -p stablelm-inference --bench dense --bench packed --bench attend -- {{ options }}
 
 # The tokenizer beside its peers; fetches packages once (about ten minutes)
 bench-tokenizer tokenizer="fixtures/tokenizer" *options:
@@ -72,6 +72,10 @@ fuzz name *options:
 # Fuzz the readers of data (json_row, python_literal, recipe, parquet_file, arrow_file), with nightly and cargo-fuzz
 fuzz-data name *options:
     cargo +nightly fuzz run --fuzz-dir crates/stablelm-data/fuzz {{ name }} -- {{ options }}
+
+# Fuzz the reader of GGUF files (gguf), with nightly and cargo-fuzz
+fuzz-inference name *options:
+    cargo +nightly fuzz run --fuzz-dir crates/stablelm-inference/fuzz {{ name }} -- {{ options }}
 
 # Make the fixtures again (about ten minutes: the last step trains a model)
 fixtures: fixtures-data fixtures-model

@@ -5,9 +5,11 @@
 
 use std::io;
 
+use stablelm_model::Blocks;
+
 use crate::kv_cache::KvDtype;
 use crate::rotary::Angles;
-use crate::stored::StoredMatrix;
+use crate::stored::{Encoding, StoredMatrix};
 
 /// How attention splits its rows into heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,19 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Takes a matrix into the device's memory.
     fn load_matrix(&self, matrix: StoredMatrix) -> Result<Self::Matrix, BackendError>;
+
+    /// Takes a quantized matrix into the device's memory, its weights unchanged.
+    fn load_blocks(&self, blocks: &Blocks) -> Result<Self::Matrix, BackendError>;
+
+    /// Quantizes a matrix into the device's memory; its columns are a multiple of the format's block.
+    fn quantize(
+        &self,
+        matrix: &StoredMatrix,
+        encoding: Encoding,
+    ) -> Result<Self::Matrix, BackendError>;
+
+    /// Returns the bytes that a matrix takes.
+    fn byte_len(&self, matrix: &Self::Matrix) -> usize;
 
     /// Takes a vector into the device's memory.
     fn load_vector(&self, values: Vec<f32>) -> Result<Self::Vector, BackendError>;

@@ -1,31 +1,40 @@
-//! GGUF files: llama.cpp's names and metadata put into ours, weights dequantized to f32; and files that it reads.
+//! GGUF files: llama.cpp's names and metadata put into ours; and files that it reads.
+//!
+//! The file is mapped. Tensors of plain numbers and quantized blocks are given as the file holds them; blocks of formats
+//! that products can't be made with (`q4_1`, `q5_0`, `q5_1`, `q2_k`, `q3_k`) are dequantized to f32 when they are read.
 //!
 //! Reads the architectures `stablelm` and `gptneox`. What llama.cpp's converter changed is changed back: per-head
 //! normalizations are taken apart, and GPT-NeoX's fused rows go head by head again.
 
 mod compare;
 mod config;
+mod header;
+mod mapped;
 mod names;
 mod vocabulary;
 mod write;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use candle_core::quantized::gguf_file::Content;
+use bytes::Bytes;
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use stablelm_model::{
-    ConfigError, Dtype, ModelConfig, TensorInfo, TensorSource, TensorSourceError,
+    BlockFormat, Blocks, ConfigError, Dtype, ModelConfig, TensorInfo, TensorSource,
+    TensorSourceError,
 };
 
 use crate::backend::BackendError;
 pub use crate::gguf::compare::{TensorError, compare};
+use crate::gguf::header::{Entry, Header, Storage};
+use crate::gguf::mapped::MappedFile;
 use crate::gguf::names::Origin;
 pub use crate::gguf::vocabulary::{Vocabulary, VocabularyError};
 pub use crate::gguf::write::{GgufDtype, GgufMetadata, GgufPlan, GgufWriteError, plan};
+
+pub use header::HeaderError;
 
 /// Why a GGUF file could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +56,7 @@ pub enum GgufError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: BackendError,
+        source: HeaderError,
     },
     /// The file holds a model of another family.
     #[error("`{path}` holds a model of architecture `{found}`, expected `stablelm` or `gptneox`")]
@@ -105,62 +114,110 @@ pub struct GgufModel {
     /// The model's numbers, from the metadata and from which tensors there are.
     pub config: ModelConfig,
     tensors: BTreeMap<String, Tensor>,
-    content: Content,
-    file: Mutex<BufReader<File>>,
+    file: MappedFile,
 }
 
+/// One of our tensors and what it comes from.
 struct Tensor {
     origin: Origin,
     shape: Vec<usize>,
+    entry: Entry,
 }
 
-/// Opens a GGUF file and reads its header; weights are read and dequantized one by one as they are asked for.
+/// Opens a GGUF file and reads its header; weights are read as they are asked for.
 pub fn open(path: &Path) -> Result<GgufModel, GgufError> {
-    let file = File::open(path).map_err(|source| GgufError::Open {
+    let file = MappedFile::open(path).map_err(|source| GgufError::Open {
         path: path.to_owned(),
         source,
     })?;
-    let mut file = BufReader::new(file);
-    let content = Content::read(&mut file).map_err(|error| GgufError::Header {
+    read(path, file)
+}
+
+/// Reads a file from memory; `path` is what errors call it.
+#[cfg(fuzzing)]
+pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<GgufModel, GgufError> {
+    read(path, MappedFile::in_memory(bytes.into()))
+}
+
+fn read(path: &Path, file: MappedFile) -> Result<GgufModel, GgufError> {
+    let header = Header::read(file.bytes()).map_err(|source| GgufError::Header {
         path: path.to_owned(),
-        source: error.into(),
+        source,
     })?;
-    let config = config::read(path, &content)?;
+    let config = config::read(path, &header)?;
     let mut tensors = BTreeMap::new();
-    for (name, info) in &content.tensor_infos {
+    for (name, entry) in &header.tensors {
         // Frequencies that llama.cpp computes itself.
         if name == "rope_freqs.weight" {
             continue;
         }
-        let origins = names::from_llama(&config, name, info.shape.dims());
-        let origins = origins.map_err(|problem| problem.at(path, name, info.shape.dims()))?;
+        let origins = names::from_llama(&config, name, &entry.shape);
+        let origins = origins.map_err(|problem| problem.at(path, name, &entry.shape))?;
         for (hf_name, origin) in origins {
             let shape = match origin {
-                Origin::Head { .. } => info.shape.dims()[1..].to_vec(),
-                Origin::Whole { .. } | Origin::Fused { .. } => info.shape.dims().to_vec(),
+                Origin::Head { .. } => entry.shape[1..].to_vec(),
+                Origin::Whole | Origin::Fused => entry.shape.clone(),
             };
-            tensors.insert(hf_name, Tensor { origin, shape });
+            let entry = entry.clone();
+            tensors.insert(
+                hf_name,
+                Tensor {
+                    origin,
+                    shape,
+                    entry,
+                },
+            );
         }
     }
     Ok(GgufModel {
         config,
         tensors,
-        content,
-        file: Mutex::new(file),
+        file,
     })
 }
 
 impl GgufModel {
-    /// Reads and dequantizes a whole tensor.
-    fn read(&self, llama_name: &str) -> Result<Vec<f32>, BackendError> {
-        let device = candle_core::Device::Cpu;
-        // A reader that panicked left nothing behind but a file position, which is set anew.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let quantized = self.content.tensor(&mut *file, llama_name, &device)?;
-        drop(file);
-        let values = quantized.dequantize(&device)?.flatten_all()?;
-        Ok(values.to_vec1::<f32>()?)
+    fn tensor(&self, name: &str) -> Result<&Tensor, TensorSourceError> {
+        let tensor = self.tensors.get(name);
+        tensor.ok_or_else(|| TensorSourceError::Missing {
+            name: name.to_owned(),
+        })
     }
+
+    /// Takes the part of an entry's bytes that is the tensor, in our order of rows.
+    fn arrange<'a>(&self, tensor: &Tensor, bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        match tensor.origin {
+            Origin::Whole => bytes,
+            Origin::Head { head } => {
+                let len = bytes.len() / tensor.entry.shape[0];
+                Cow::Owned(bytes[head * len..][..len].to_vec())
+            }
+            Origin::Fused => Cow::Owned(names::head_by_head(&self.config, &bytes)),
+        }
+    }
+}
+
+/// Returns the dtype as the tensor library calls it.
+fn library_dtype(format: BlockFormat) -> GgmlDType {
+    match format {
+        BlockFormat::Q8_0 => GgmlDType::Q8_0,
+        BlockFormat::Q4_0 => GgmlDType::Q4_0,
+        BlockFormat::Q4K => GgmlDType::Q4K,
+        BlockFormat::Q5K => GgmlDType::Q5K,
+        BlockFormat::Q6K => GgmlDType::Q6K,
+    }
+}
+
+/// Returns blocks as little-endian f32.
+fn dequantize(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> Result<Vec<u8>, BackendError> {
+    let device = candle_core::Device::Cpu;
+    if shape.contains(&0) {
+        return Ok(Vec::new());
+    }
+    let storage = QStorage::from_data(Cow::Borrowed(bytes), &device, dtype)?;
+    let values = QTensor::new(storage, shape)?.dequantize(&device)?;
+    let values = values.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
 }
 
 impl TensorSource for GgufModel {
@@ -170,31 +227,61 @@ impl TensorSource for GgufModel {
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
         self.tensors.get(name).map(|tensor| TensorInfo {
-            dtype: Dtype::F32,
+            dtype: match tensor.entry.storage {
+                Storage::Plain(dtype) => dtype,
+                Storage::Blocks(_) | Storage::Other(_) => Dtype::F32,
+            },
             shape: tensor.shape.clone(),
         })
     }
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, TensorSourceError> {
-        let tensor = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| TensorSourceError::Missing {
-                name: name.to_owned(),
-            })?;
-        let values = self
-            .read(tensor.origin.llama_name())
-            .map_err(|error| TensorSourceError::read(name, error))?;
-        let values = match tensor.origin {
-            Origin::Whole { .. } => values,
-            Origin::Head { head, .. } => {
-                let len = tensor.shape.iter().product::<usize>();
-                values[head * len..][..len].to_vec()
-            }
-            Origin::Fused { .. } => names::head_by_head(&self.config, &values),
+        let tensor = self.tensor(name)?;
+        let bytes = &self.file.bytes()[tensor.entry.place.clone()];
+        let dtype = match tensor.entry.storage {
+            Storage::Plain(_) => return Ok(self.arrange(tensor, Cow::Borrowed(bytes))),
+            Storage::Blocks(format) => library_dtype(format),
+            Storage::Other(dtype) => dtype,
         };
-        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-        Ok(Cow::Owned(bytes))
+        let values = dequantize(dtype, &tensor.entry.shape, bytes)
+            .map_err(|error| TensorSourceError::read(name, error))?;
+        Ok(self.arrange(tensor, Cow::Owned(values)))
+    }
+
+    fn shared(&self, name: &str) -> Result<Bytes, TensorSourceError> {
+        let tensor = self.tensor(name)?;
+        match (tensor.entry.storage, tensor.origin) {
+            (Storage::Plain(_), Origin::Whole) => Ok(self.file.share(tensor.entry.place.clone())),
+            _ => Ok(Bytes::from(self.bytes(name)?.into_owned())),
+        }
+    }
+
+    fn blocks(&self, name: &str) -> Result<Option<Blocks>, TensorSourceError> {
+        let tensor = self.tensor(name)?;
+        let (Storage::Blocks(format), &[rows, columns]) =
+            (tensor.entry.storage, tensor.shape.as_slice())
+        else {
+            return Ok(None);
+        };
+        let bytes = match tensor.origin {
+            Origin::Whole => self.file.share(tensor.entry.place.clone()),
+            Origin::Fused | Origin::Head { .. } => {
+                let bytes = &self.file.bytes()[tensor.entry.place.clone()];
+                Bytes::from(self.arrange(tensor, Cow::Borrowed(bytes)).into_owned())
+            }
+        };
+        Ok(Some(Blocks {
+            format,
+            rows,
+            columns,
+            bytes,
+        }))
+    }
+
+    fn release(&self, name: &str) {
+        if let Some(tensor) = self.tensors.get(name) {
+            self.file.release(tensor.entry.place.clone());
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The keys and values of every position so far, layer by layer.
 
 use crate::backend::{Backend, BackendError, HeadShape};
-use crate::stored::StoredDtype;
 
 /// The number format of cached keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +13,8 @@ pub(crate) enum KvDtype {
 
 impl KvDtype {
     /// Returns f32 beside weights of f32, so that nothing is lost; f16 beside narrower ones, which lost more.
-    pub(crate) fn beside(weights: StoredDtype) -> Self {
-        if weights == StoredDtype::F32 {
+    pub(crate) fn beside(weights: &str) -> Self {
+        if weights == "f32" {
             Self::F32
         } else {
             Self::F16

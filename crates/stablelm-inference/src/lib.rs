@@ -67,6 +67,8 @@ mod logprobs;
 mod mlp;
 mod model;
 mod norm;
+#[doc(hidden)]
+pub mod packed_bench;
 mod random;
 mod rotary;
 mod sample;

@@ -10,7 +10,7 @@ use crate::cpu::Cpu;
 use crate::decoder::{Network, Rows, Sequence};
 use crate::device::Device;
 use crate::generate::{GenerateError, PREFILL_CHUNK, check_ids};
-use crate::stored::{StoredDtype, WeightDtype};
+use crate::stored::WeightDtype;
 use crate::weights;
 
 /// Where and how weights are kept.
@@ -40,7 +40,7 @@ impl Default for LoadOptions {
 pub struct Model {
     config: ModelConfig,
     device: Device,
-    dtype: StoredDtype,
+    dtype: &'static str,
     weight_bytes: u64,
     weight_bytes_per_token: u64,
     network: Box<dyn Network>,
@@ -77,7 +77,7 @@ pub fn load(
     };
     tracing::debug!(
         device = options.device.as_str(),
-        dtype = dtype.as_str(),
+        dtype,
         weight_bytes,
         "loaded the model"
     );
@@ -97,9 +97,10 @@ impl Model {
         &self.config
     }
 
-    /// Returns what matrices are kept in: `f32`, `bf16` or `f16`.
+    /// Returns what most weights of matrices are kept in: `f32`, `bf16`, `f16`, or one of the formats of quantized blocks,
+    /// such as `q8_0` and `q4_k`.
     pub fn dtype(&self) -> &'static str {
-        self.dtype.as_str()
+        self.dtype
     }
 
     /// Returns the name of the device: `cpu`.

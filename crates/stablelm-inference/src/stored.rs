@@ -3,17 +3,17 @@
 //! bf16 and f16 stay as 16 raw bits; they are widened where they are used, exactly.
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::str::FromStr;
 
 use bytemuck::Pod;
 use bytes::Bytes;
-use stablelm_model::Dtype;
+use stablelm_model::{BlockFormat, Dtype};
 
 /// The number format in which weight matrices are kept. Biases and normalizations are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightDtype {
-    /// The file's own: bf16 or f16 where every matrix has it, else f32.
+    /// The file's own: the quantized blocks of a GGUF file; otherwise bf16 or f16 where every matrix has it, else f32.
     Auto,
     /// The upper half of a single, two bytes a weight.
     Bf16,
@@ -21,17 +21,33 @@ pub enum WeightDtype {
     F16,
     /// IEEE 754 single precision, four bytes a weight.
     F32,
+    /// 8 bits a weight and a scale for every 32, 8.5 bits together; bf16 for a matrix whose rows are not a multiple of
+    /// 32 long.
+    Q8_0,
+    /// 4 bits a weight, a scale and a minimum for every 32, 4.625 bits together. The matrix that gives the logits, where
+    /// an error meets no further layer that could make up for it, and rows that are not a multiple of 256 long, are kept
+    /// as [`Q8_0`](Self::Q8_0).
+    Q4K,
 }
 
 /// A weight dtype's name that is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown weight dtype `{name}`, expected one of auto, bf16, f16, f32")]
+#[error("unknown weight dtype `{name}`, expected one of auto, bf16, f16, f32, q8_0, q4_k")]
 pub struct UnknownWeightDtype {
     /// The name as given.
     pub name: String,
 }
 
 impl WeightDtype {
+    const ALL: [Self; 6] = [
+        Self::Auto,
+        Self::Bf16,
+        Self::F16,
+        Self::F32,
+        Self::Q8_0,
+        Self::Q4K,
+    ];
+
     /// Returns the name, as [`FromStr`] reads it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,6 +55,8 @@ impl WeightDtype {
             Self::Bf16 => "bf16",
             Self::F16 => "f16",
             Self::F32 => "f32",
+            Self::Q8_0 => "q8_0",
+            Self::Q4K => "q4_k",
         }
     }
 }
@@ -53,7 +71,7 @@ impl FromStr for WeightDtype {
     type Err = UnknownWeightDtype;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Auto, Self::Bf16, Self::F16, Self::F32]
+        Self::ALL
             .into_iter()
             .find(|dtype| dtype.as_str() == name)
             .ok_or_else(|| UnknownWeightDtype {
@@ -62,7 +80,23 @@ impl FromStr for WeightDtype {
     }
 }
 
-/// [`WeightDtype`] once it is known which.
+/// What we quantize to ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Q8_0,
+    Q4K,
+}
+
+impl Encoding {
+    pub(crate) fn format(self) -> BlockFormat {
+        match self {
+            Self::Q8_0 => BlockFormat::Q8_0,
+            Self::Q4K => BlockFormat::Q4K,
+        }
+    }
+}
+
+/// The number format of matrices that are not quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoredDtype {
     F32,
@@ -71,10 +105,10 @@ pub(crate) enum StoredDtype {
 }
 
 impl StoredDtype {
-    /// Decides `Auto` by the dtypes of the file's matrices.
+    /// Decides `Auto` by the dtypes of those of the file's matrices that are not quantized.
     pub(crate) fn resolve(wanted: WeightDtype, found: impl IntoIterator<Item = Dtype>) -> Self {
         match wanted {
-            WeightDtype::Bf16 => Self::Bf16,
+            WeightDtype::Bf16 | WeightDtype::Q8_0 | WeightDtype::Q4K => Self::Bf16,
             WeightDtype::F16 => Self::F16,
             WeightDtype::F32 => Self::F32,
             WeightDtype::Auto => {
@@ -82,13 +116,21 @@ impl StoredDtype {
                 let Some(first) = found.next() else {
                     return Self::F32;
                 };
-                match first {
-                    _ if found.any(|other| other != first) => Self::F32,
-                    Dtype::Bf16 => Self::Bf16,
-                    Dtype::F16 => Self::F16,
-                    _ => Self::F32,
+                if found.any(|other| other != first) {
+                    Self::F32
+                } else {
+                    Self::unchanged(first)
                 }
             }
+        }
+    }
+
+    /// Returns the format that holds numbers of a file's dtype without loss, or f32.
+    pub(crate) fn unchanged(found: Dtype) -> Self {
+        match found {
+            Dtype::Bf16 => Self::Bf16,
+            Dtype::F16 => Self::F16,
+            _ => Self::F32,
         }
     }
 
@@ -97,14 +139,6 @@ impl StoredDtype {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::F16 => "f16",
-        }
-    }
-
-    /// Returns the number of bytes of one weight.
-    pub(crate) fn width(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 | Self::F16 => 2,
         }
     }
 }
@@ -182,6 +216,25 @@ impl StoredValues {
             (_, StoredDtype::Bf16) => Self::Bf16(rounded(floats(&bytes, from)?, bf16_from_f32)),
             (_, StoredDtype::F16) => Self::F16(rounded(floats(&bytes, from)?, f16_from_f32)),
         })
+    }
+
+    /// Appends the numbers of a range as f32.
+    pub(crate) fn widen(&self, range: Range<usize>, output: &mut Vec<f32>) {
+        match self {
+            Self::F32(values) => output.extend_from_slice(&values[range]),
+            Self::Bf16(bits) => {
+                output.extend(bits[range].iter().map(|bits| f32_from_bf16(*bits)));
+            }
+            Self::F16(bits) => output.extend(bits[range].iter().map(|bits| f32_from_f16(*bits))),
+        }
+    }
+
+    /// Returns the number of bytes.
+    pub(crate) fn byte_len(&self) -> usize {
+        match self {
+            Self::F32(values) => size_of_val::<[f32]>(values),
+            Self::Bf16(bits) | Self::F16(bits) => size_of_val::<[u16]>(bits),
+        }
     }
 
     /// Returns whether the numbers lie in a file's memory map.
@@ -363,6 +416,9 @@ mod tests {
         check_auto(&[Dtype::F16, Dtype::Bf16], StoredDtype::F32);
         check_auto(&[Dtype::F64], StoredDtype::F32);
         assert_eq!("f16".parse(), Ok(WeightDtype::F16));
-        assert!("q8_0".parse::<WeightDtype>().is_err());
+        assert!("q5_1".parse::<WeightDtype>().is_err());
+        for dtype in WeightDtype::ALL {
+            assert_eq!(dtype.to_string().parse(), Ok(dtype));
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! From a source of tensors to a network on a device.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stablelm_model::{
-    Activation, Architecture, Dtype, ModelConfig, Parameter, ParameterPart, ParameterRole,
+    Activation, Architecture, Blocks, Dtype, ModelConfig, Parameter, ParameterPart, ParameterRole,
     TensorSource, parameters,
 };
 
@@ -17,12 +17,13 @@ use crate::kv_cache::KvDtype;
 use crate::mlp::{Linear, Mlp};
 use crate::norm::Norm;
 use crate::rotary::Rotary;
-use crate::stored::{StoredDtype, StoredMatrix, StoredValues, WeightDtype, floats};
+use crate::stored::{Encoding, StoredDtype, StoredMatrix, StoredValues, WeightDtype, floats};
 
 /// A network and what its weights take.
 pub(crate) struct Loaded<B: Backend> {
     pub(crate) decoder: Decoder<B>,
-    pub(crate) dtype: StoredDtype,
+    /// What most weights of matrices are kept in.
+    pub(crate) dtype: &'static str,
     pub(crate) weight_bytes: u64,
     /// The share of the embedding in `weight_bytes`.
     pub(crate) embedding_bytes: u64,
@@ -35,14 +36,21 @@ pub(crate) fn load<B: Backend>(
     source: &dyn TensorSource,
     dtype: WeightDtype,
 ) -> Result<Loaded<B>, LoadError> {
-    let matrices = parameters(config).filter(|parameter| parameter.shape.len() == 2);
-    let dtypes = matrices.filter_map(|parameter| Some(source.info(&parameter.name)?.dtype));
-    let dtype = StoredDtype::resolve(dtype, dtypes);
+    let mut dtypes = Vec::new();
+    if dtype == WeightDtype::Auto {
+        for matrix in parameters(config).filter(|parameter| parameter.shape.len() == 2) {
+            if source.blocks(&matrix.name)?.is_none() {
+                dtypes.extend(source.info(&matrix.name).map(|info| info.dtype));
+            }
+        }
+    }
     let mut loader = Loader {
         backend: &backend,
         config,
         source,
-        dtype,
+        wanted: dtype,
+        plain: StoredDtype::resolve(dtype, dtypes),
+        kept: BTreeMap::new(),
         parameters: parameters(config)
             .map(|parameter| (Place::of(&parameter), parameter))
             .collect(),
@@ -50,19 +58,20 @@ pub(crate) fn load<B: Backend>(
         weight_bytes: 0,
         progress: Progress::new(config.num_parameters()),
     };
+    // The two largest matrices come first, while little else takes memory.
     let embed_tokens = loader.matrix(None, ParameterRole::EmbedTokens)?;
     let embedding_bytes = loader.weight_bytes;
-    let layers = (0..config.num_hidden_layers)
-        .map(|layer| loader.layer(layer))
-        .collect::<Result<Vec<_>, _>>()?;
-    let final_norm = loader.norm(None, ParameterRole::FinalNorm)?;
     let lm_head = if config.tie_word_embeddings {
         None
     } else {
         Some(loader.matrix(None, ParameterRole::LmHead)?)
     };
+    let layers = (0..config.num_hidden_layers)
+        .map(|layer| loader.layer(layer))
+        .collect::<Result<Vec<_>, _>>()?;
+    let final_norm = loader.norm(None, ParameterRole::FinalNorm)?;
     loader.progress.finish();
-    let weight_bytes = loader.weight_bytes;
+    let (dtype, weight_bytes) = (loader.dtype(), loader.weight_bytes);
     let decoder = Decoder {
         shape: shape(config),
         kv_dtype: KvDtype::beside(dtype),
@@ -124,7 +133,11 @@ struct Loader<'a, B: Backend> {
     backend: &'a B,
     config: &'a ModelConfig,
     source: &'a dyn TensorSource,
-    dtype: StoredDtype,
+    wanted: WeightDtype,
+    /// What matrices are kept in that are not quantized.
+    plain: StoredDtype,
+    /// How many weights of matrices are kept in what.
+    kept: BTreeMap<&'static str, usize>,
     parameters: HashMap<Place, Parameter>,
     nonlinearity: Nonlinearity,
     weight_bytes: u64,
@@ -198,13 +211,24 @@ impl<B: Backend> Loader<'_, B> {
         let role = ParameterRole::FusedQueryKeyValue;
         let (head_dim, columns) = (self.config.head_dim(), self.config.hidden_size);
         let parameter = self.parameter(layer, role);
-        let (dtype, bytes) = self.read(&parameter)?;
-        let width = bytes.len() / parameter.shape[0];
+        let found = self.find(&parameter)?;
         let bias = self.floats(layer, role, ParameterPart::Bias, None)?;
         let mut linears = Vec::with_capacity(3);
         for part in 0..3 {
-            let rows: Vec<u8> = take_third(&bytes, part, head_dim * width);
-            let weight = self.store(&parameter, rows.into(), dtype, columns)?;
+            let third = |bytes: &Bytes, row_bytes| {
+                Bytes::from(take_third::<u8>(bytes, part, head_dim * row_bytes))
+            };
+            let found = match &found {
+                Found::Blocks(blocks) => Found::Blocks(Blocks {
+                    rows: blocks.rows / 3,
+                    bytes: third(&blocks.bytes, blocks.row_bytes()),
+                    ..*blocks
+                }),
+                Found::Plain(dtype, bytes) => {
+                    Found::Plain(*dtype, third(bytes, columns * dtype.width()))
+                }
+            };
+            let weight = self.store(&parameter, found)?;
             let bias = bias.as_ref().map(|bias| take_third(bias, part, head_dim));
             let bias = bias.map(|bias| self.vector(bias)).transpose()?;
             linears.push(Linear { weight, bias });
@@ -256,29 +280,109 @@ impl<B: Backend> Loader<'_, B> {
         role: ParameterRole,
     ) -> Result<B::Matrix, LoadError> {
         let parameter = self.parameter(layer, role);
-        let (dtype, bytes) = self.read(&parameter)?;
-        self.store(&parameter, bytes, dtype, parameter.shape[1])
+        let found = self.find(&parameter)?;
+        self.store(&parameter, found)
     }
 
-    fn store(
-        &mut self,
-        parameter: &Parameter,
-        bytes: Bytes,
-        dtype: Dtype,
-        columns: usize,
-    ) -> Result<B::Matrix, LoadError> {
-        let values =
-            StoredValues::from_bytes(bytes, dtype, self.dtype).ok_or_else(|| changed(parameter))?;
-        if !values.is_shared() {
-            self.source.release(&parameter.name);
+    /// Returns a matrix as it is to be loaded: in its blocks, where they are kept as they are, else as numbers.
+    fn find(&mut self, parameter: &Parameter) -> Result<Found, LoadError> {
+        let Some(blocks) = self.source.blocks(&parameter.name)? else {
+            let (dtype, bytes) = self.read(parameter)?;
+            return Ok(Found::Plain(dtype, bytes));
+        };
+        let keep = match self.wanted {
+            WeightDtype::Auto => true,
+            _ => self
+                .encoding(parameter)
+                .is_some_and(|encoding| encoding.format() == blocks.format),
+        };
+        if !keep {
+            let (dtype, bytes) = self.read(parameter)?;
+            return Ok(Found::Plain(dtype, bytes));
         }
-        self.weight_bytes += (values.len() * self.dtype.width()) as u64;
-        let rows = values.len() / columns;
-        Ok(self.backend.load_matrix(StoredMatrix {
-            rows,
-            columns,
-            values,
-        })?)
+        self.progress.advance(parameter.num_elements() as u64);
+        let expected = parameter.shape[0].saturating_mul(blocks.row_bytes());
+        let whole = [blocks.rows, blocks.columns] == parameter.shape[..]
+            && blocks.columns.is_multiple_of(blocks.format.block_len());
+        if whole && blocks.bytes.len() == expected {
+            return Ok(Found::Blocks(blocks));
+        }
+        Err(LoadError::WrongLength {
+            name: parameter.name.clone(),
+            expected,
+            found: blocks.bytes.len(),
+        })
+    }
+
+    /// Returns what a matrix of plain numbers is quantized to, if it is.
+    fn encoding(&self, parameter: &Parameter) -> Option<Encoding> {
+        let logits = match parameter.role {
+            ParameterRole::LmHead => true,
+            ParameterRole::EmbedTokens => self.config.tie_word_embeddings,
+            _ => false,
+        };
+        let fits = |encoding: Encoding| {
+            let block_len = encoding.format().block_len();
+            parameter.shape[1]
+                .is_multiple_of(block_len)
+                .then_some(encoding)
+        };
+        match self.wanted {
+            WeightDtype::Q4K if !logits => fits(Encoding::Q4K).or_else(|| fits(Encoding::Q8_0)),
+            WeightDtype::Q4K | WeightDtype::Q8_0 => fits(Encoding::Q8_0),
+            _ => None,
+        }
+    }
+
+    fn store(&mut self, parameter: &Parameter, found: Found) -> Result<B::Matrix, LoadError> {
+        let columns = parameter.shape[1];
+        let (kept, rows, matrix) = match found {
+            Found::Blocks(blocks) => {
+                let matrix = self.backend.load_blocks(&blocks)?;
+                let kept = blocks.format.as_str();
+                let rows = blocks.rows;
+                drop(blocks);
+                self.source.release(&parameter.name);
+                (kept, rows, matrix)
+            }
+            Found::Plain(dtype, bytes) => {
+                let encoding = self.encoding(parameter);
+                let stored = match encoding {
+                    Some(_) => StoredDtype::unchanged(dtype),
+                    None => self.plain,
+                };
+                let values = StoredValues::from_bytes(bytes, dtype, stored)
+                    .ok_or_else(|| changed(parameter))?;
+                let rows = values.len() / columns;
+                let release = encoding.is_some() || !values.is_shared();
+                let matrix = StoredMatrix {
+                    rows,
+                    columns,
+                    values,
+                };
+                let loaded = match encoding {
+                    Some(encoding) => {
+                        let loaded = self.backend.quantize(&matrix, encoding)?;
+                        drop(matrix);
+                        (encoding.format().as_str(), rows, loaded)
+                    }
+                    None => (stored.as_str(), rows, self.backend.load_matrix(matrix)?),
+                };
+                if release {
+                    self.source.release(&parameter.name);
+                }
+                loaded
+            }
+        };
+        *self.kept.entry(kept).or_default() += rows * columns;
+        self.weight_bytes += self.backend.byte_len(&matrix) as u64;
+        Ok(matrix)
+    }
+
+    /// Returns what most weights of matrices are kept in.
+    fn dtype(&self) -> &'static str {
+        let most = self.kept.iter().max_by_key(|(_, weights)| **weights);
+        most.map_or(self.plain.as_str(), |(name, _)| name)
     }
 
     fn vector(&mut self, values: Vec<f32>) -> Result<B::Vector, LoadError> {
@@ -336,6 +440,12 @@ impl<B: Backend> Loader<'_, B> {
             }),
         }
     }
+}
+
+/// A matrix as the source gives it.
+enum Found {
+    Blocks(Blocks),
+    Plain(Dtype, Bytes),
 }
 
 /// The error of a source that no longer says what it said when it was checked.

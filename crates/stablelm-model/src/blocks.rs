@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 /// How a run of weights is quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum BlockFormat {
     /// 32 weights of 4 bits with one scale.
     Q4_0,

@@ -9,7 +9,7 @@ use super::{Json, Threads};
 /// The precision of weights in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RunDtype {
-    /// As in the file.
+    /// As in the file, quantized weights of GGUF files included.
     Auto,
     /// bfloat16.
     Bf16,
@@ -17,6 +17,12 @@ pub(crate) enum RunDtype {
     F16,
     /// float32.
     F32,
+    /// 8.5 bits a weight: rounded to 8 bits with a scale for every 32 as the model is loaded.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4.6 bits a weight: 4 bits with a scale and a minimum for every 32; the output matrix as `q8_0`.
+    #[value(name = "q4_k")]
+    Q4K,
 }
 
 /// Which model, where, and in what precision.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::stored::{StoredMatrix, StoredValues, f32_from_bf16, f32_from_f16};
+use crate::stored::StoredMatrix;
 
 /// How many partial sums a sum of products has, so that the compiler can use vector registers.
 const LANES: usize = 16;
@@ -10,15 +10,7 @@ const LANES: usize = 16;
 /// Appends the given rows to `output` as f32.
 pub(crate) fn widen_rows(matrix: &StoredMatrix, rows: Range<usize>, output: &mut Vec<f32>) {
     let range = rows.start * matrix.columns..rows.end * matrix.columns;
-    match &matrix.values {
-        StoredValues::F32(values) => output.extend_from_slice(&values[range]),
-        StoredValues::Bf16(bits) => {
-            output.extend(bits[range].iter().map(|bits| f32_from_bf16(*bits)));
-        }
-        StoredValues::F16(bits) => {
-            output.extend(bits[range].iter().map(|bits| f32_from_f16(*bits)));
-        }
-    }
+    matrix.values.widen(range, output);
 }
 
 /// Returns the sum of products of two equally long runs, the weights widened on the way.

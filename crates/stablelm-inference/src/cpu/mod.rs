@@ -8,19 +8,23 @@ pub(crate) mod dense;
 mod elementwise;
 pub(crate) mod level;
 mod matrix;
+pub(crate) mod packed;
 pub(crate) mod pool;
 mod simd;
 
 use std::num::NonZeroUsize;
 use std::thread;
 
+use stablelm_model::Blocks;
+
 use crate::backend::{Backend, BackendError, HeadShape, Nonlinearity};
 use crate::cpu::cache::HeadCaches;
 use crate::cpu::level::Level;
+use crate::cpu::packed::PackedMatrix;
 use crate::cpu::pool::{Pool, ThreadsError};
 use crate::kv_cache::KvDtype;
 use crate::rotary::Angles;
-use crate::stored::StoredMatrix;
+use crate::stored::{Encoding, StoredMatrix};
 
 /// The processor, as one model uses it.
 pub(crate) struct Cpu {
@@ -39,6 +43,14 @@ impl Cpu {
     }
 }
 
+/// A weight matrix.
+pub(crate) enum Matrix {
+    /// Plain numbers, used where the file holds them if that can be.
+    Plain(StoredMatrix),
+    /// A few bits a weight.
+    Packed(PackedMatrix),
+}
+
 /// Activations: rows of equal width, one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
@@ -53,25 +65,46 @@ impl Rows {
 }
 
 impl Backend for Cpu {
-    type Matrix = StoredMatrix;
+    type Matrix = Matrix;
     type Vector = Vec<f32>;
     type Tensor = Rows;
     type LayerCache = HeadCaches;
 
-    fn load_matrix(&self, matrix: StoredMatrix) -> Result<StoredMatrix, BackendError> {
-        Ok(matrix)
+    fn load_matrix(&self, matrix: StoredMatrix) -> Result<Matrix, BackendError> {
+        Ok(Matrix::Plain(matrix))
+    }
+
+    fn load_blocks(&self, blocks: &Blocks) -> Result<Matrix, BackendError> {
+        let packed = PackedMatrix::from_blocks(&self.pool, blocks);
+        Ok(Matrix::Packed(packed))
+    }
+
+    fn quantize(&self, matrix: &StoredMatrix, encoding: Encoding) -> Result<Matrix, BackendError> {
+        let packed = PackedMatrix::quantize(&self.pool, self.level, matrix, encoding);
+        Ok(Matrix::Packed(packed))
+    }
+
+    fn byte_len(&self, matrix: &Matrix) -> usize {
+        match matrix {
+            Matrix::Plain(matrix) => matrix.values.byte_len(),
+            Matrix::Packed(matrix) => matrix.byte_len(),
+        }
     }
 
     fn load_vector(&self, values: Vec<f32>) -> Result<Vec<f32>, BackendError> {
         Ok(values)
     }
 
-    fn embed(&self, table: &StoredMatrix, ids: &[u32]) -> Result<Rows, BackendError> {
-        let width = table.columns;
+    fn embed(&self, table: &Matrix, ids: &[u32]) -> Result<Rows, BackendError> {
+        let (Matrix::Plain(StoredMatrix { columns: width, .. })
+        | Matrix::Packed(PackedMatrix { columns: width, .. })) = *table;
         let mut values = Vec::with_capacity(ids.len() * width);
         for &id in ids {
             let id = id as usize;
-            matrix::widen_rows(table, id..id + 1, &mut values);
+            match table {
+                Matrix::Plain(table) => matrix::widen_rows(table, id..id + 1, &mut values),
+                Matrix::Packed(table) => table.widen_row(id, &mut values),
+            }
         }
         Ok(Rows { width, values })
     }
@@ -79,19 +112,25 @@ impl Backend for Cpu {
     fn linear(
         &self,
         input: &Rows,
-        weight: &StoredMatrix,
+        weight: &Matrix,
         bias: Option<&Vec<f32>>,
     ) -> Result<Rows, BackendError> {
-        let mut values = dense::product(&self.pool, self.level, input, weight);
+        let (width, mut values) = match weight {
+            Matrix::Plain(weight) => {
+                let values = dense::product(&self.pool, self.level, input, weight);
+                (weight.rows, values)
+            }
+            Matrix::Packed(weight) => {
+                let values = packed::product(&self.pool, self.level, input, weight);
+                (weight.rows, values)
+            }
+        };
         if let Some(bias) = bias {
-            for row in values.chunks_exact_mut(weight.rows) {
+            for row in values.chunks_exact_mut(width) {
                 elementwise::add(row, bias);
             }
         }
-        Ok(Rows {
-            width: weight.rows,
-            values,
-        })
+        Ok(Rows { width, values })
     }
 
     fn normalize(

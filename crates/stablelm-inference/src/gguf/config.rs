@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{Content, Value};
 use serde_json::{Map, Value as Json, json};
 use stablelm_model::ModelConfig;
 
 use crate::gguf::GgufError;
+use crate::gguf::header::{Header, Value};
 
 /// Rotary base of a file that does not name one, as llama.cpp takes it.
 const DEFAULT_ROPE_THETA: f64 = 10_000.0;
 
 /// Reads the metadata by way of a `config.json`, so that there is one set of rules for what makes a model.
-pub(crate) fn read(path: &Path, content: &Content) -> Result<ModelConfig, GgufError> {
-    let metadata = Metadata::new(path, content)?;
+pub(crate) fn read(path: &Path, header: &Header) -> Result<ModelConfig, GgufError> {
+    let metadata = Metadata::new(path, header)?;
     let heads = metadata.size("attention.head_count")?;
     let hidden_size = metadata.size("embedding_length")?;
     let mut map = Map::new();
@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path, content: &Content) -> Result<ModelConfig, GgufEr
         "intermediate_size",
         json!(metadata.size("feed_forward_length")?),
     );
-    put("num_hidden_layers", json!(metadata.size("block_count")?));
+    put("num_hidden_layers", json!(metadata.layers()?));
     put("num_attention_heads", json!(heads));
     let key_heads = metadata.optional_size("attention.head_count_kv")?;
     put("num_key_value_heads", json!(key_heads.unwrap_or(heads)));
@@ -45,7 +45,7 @@ pub(crate) fn read(path: &Path, content: &Content) -> Result<ModelConfig, GgufEr
     let rotary_ndims = metadata.optional_size("rope.dimension_count")?;
     let share = share(rotary_ndims, hidden_size, heads);
     let parallel = metadata.flag("use_parallel_residual")?;
-    let has = |name: &str| content.tensor_infos.contains_key(name);
+    let has = |name: &str| header.tensors.contains_key(name);
     if metadata.model_type == "gpt_neox" {
         put("rotary_emb_base", json!(theta));
         put("rotary_pct", json!(share));
@@ -88,19 +88,19 @@ fn share(rotary_ndims: Option<usize>, hidden_size: usize, heads: usize) -> f64 {
 
 struct Metadata<'a> {
     path: &'a Path,
-    content: &'a Content,
+    header: &'a Header,
     /// The prefix of the model's own keys.
     prefix: &'static str,
     model_type: &'static str,
 }
 
 impl<'a> Metadata<'a> {
-    fn new(path: &'a Path, content: &'a Content) -> Result<Self, GgufError> {
-        let found = content.metadata.get("general.architecture");
+    fn new(path: &'a Path, header: &'a Header) -> Result<Self, GgufError> {
+        let found = header.metadata.get("general.architecture");
         let (prefix, model_type) = match found {
-            Some(Value::String(name)) if name == "stablelm" => ("stablelm", "stablelm"),
-            Some(Value::String(name)) if name == "gptneox" => ("gptneox", "gpt_neox"),
-            Some(Value::String(name)) => {
+            Some(Value::Text(name)) if name == "stablelm" => ("stablelm", "stablelm"),
+            Some(Value::Text(name)) if name == "gptneox" => ("gptneox", "gpt_neox"),
+            Some(Value::Text(name)) => {
                 return Err(GgufError::Architecture {
                     path: path.to_owned(),
                     found: name.clone(),
@@ -113,7 +113,7 @@ impl<'a> Metadata<'a> {
         };
         Ok(Self {
             path,
-            content,
+            header,
             prefix,
             model_type,
         })
@@ -121,7 +121,7 @@ impl<'a> Metadata<'a> {
 
     fn get(&self, key: &str) -> (String, Option<&Value>) {
         let key = format!("{}.{key}", self.prefix);
-        let value = self.content.metadata.get(&key);
+        let value = self.header.metadata.get(&key);
         (key, value)
     }
 
@@ -132,23 +132,31 @@ impl<'a> Metadata<'a> {
         })
     }
 
+    /// Returns the number of layers, which must have tensors in the file: whoever lists the parameters of a model takes
+    /// time for each of its layers.
+    fn layers(&self) -> Result<usize, GgufError> {
+        let layers = self.size("block_count")?;
+        if layers <= self.header.tensors.len() {
+            return Ok(layers);
+        }
+        let (key, found) = self.get("block_count");
+        let expected = "no more layers than there are tensors";
+        Err(wrong(self.path, &key, found, expected))
+    }
+
     fn optional_size(&self, key: &str) -> Result<Option<usize>, GgufError> {
         let (key, _) = self.get(key);
         self.global_size(&key)
     }
 
     fn global_size(&self, key: &str) -> Result<Option<usize>, GgufError> {
-        let Some(value) = self.content.metadata.get(key) else {
+        let Some(value) = self.header.metadata.get(key) else {
             return Ok(None);
         };
-        let signed = |number: i64| u64::try_from(number).ok();
         let number = match value {
-            Value::I8(number) => signed(i64::from(*number)),
-            Value::I16(number) => signed(i64::from(*number)),
-            Value::I32(number) => signed(i64::from(*number)),
-            Value::I64(number) => signed(*number),
-            Value::Bool(_) => None,
-            other => other.to_u64().ok(),
+            Value::Unsigned(number) => Some(*number),
+            Value::Signed(number) => u64::try_from(*number).ok(),
+            _ => None,
         };
         let size = number.and_then(|number| usize::try_from(number).ok());
         size.map(Some)
@@ -182,8 +190,8 @@ impl<'a> Metadata<'a> {
 
     /// Returns the padded vocabulary size, which the metadata need not say.
     fn embedding_rows(&self) -> Result<usize, GgufError> {
-        let tensor = self.content.tensor_infos.get("token_embd.weight");
-        let rows = tensor.and_then(|tensor| tensor.shape.dims().first());
+        let tensor = self.header.tensors.get("token_embd.weight");
+        let rows = tensor.and_then(|tensor| tensor.shape.first());
         rows.copied().ok_or_else(|| GgufError::Shape {
             path: self.path.to_owned(),
             name: "token_embd.weight".to_owned(),
@@ -196,9 +204,13 @@ impl<'a> Metadata<'a> {
 fn wrong(path: &Path, key: &str, found: Option<&Value>, expected: &'static str) -> GgufError {
     let found = match found {
         None => "missing".to_owned(),
-        Some(Value::String(text)) => format!("`{}`", text.chars().take(40).collect::<String>()),
-        Some(Value::Array(items)) => format!("a list of {} items", items.len()),
-        Some(other) => format!("`{other:?}`"),
+        Some(Value::Text(text)) => format!("`{}`", text.chars().take(40).collect::<String>()),
+        Some(Value::List(len)) => format!("a list of {len} items"),
+        Some(Value::Unsigned(number)) => format!("`{number}`"),
+        Some(Value::Signed(number)) => format!("`{number}`"),
+        Some(Value::F32(number)) => format!("`{number}`"),
+        Some(Value::F64(number)) => format!("`{number}`"),
+        Some(Value::Bool(flag)) => format!("`{flag}`"),
     };
     GgufError::Metadata {
         path: path.to_owned(),

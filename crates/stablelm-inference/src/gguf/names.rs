@@ -6,25 +6,15 @@ use stablelm_model::{Architecture, ModelConfig, Parameter, ParameterPart, Parame
 
 use crate::gguf::GgufError;
 
-/// Where one of our tensors comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which part of one of llama.cpp's tensors one of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A tensor as it is.
-    Whole { llama_name: String },
+    Whole,
     /// One row of a tensor that holds all heads.
-    Head { llama_name: String, head: usize },
+    Head { head: usize },
     /// GPT-NeoX's fused rows: all of q, then all of k, then all of v.
-    Fused { llama_name: String },
-}
-
-impl Origin {
-    pub(crate) fn llama_name(&self) -> &str {
-        match self {
-            Self::Whole { llama_name }
-            | Self::Head { llama_name, .. }
-            | Self::Fused { llama_name } => llama_name,
-        }
-    }
+    Fused,
 }
 
 /// What is wrong with a tensor.
@@ -55,15 +45,7 @@ pub(crate) fn from_llama(
     name: &str,
     shape: &[usize],
 ) -> Result<Vec<(String, Origin)>, Problem> {
-    let llama_name = name.to_owned();
-    let whole = |hf_name: String| {
-        Ok(vec![(
-            hf_name,
-            Origin::Whole {
-                llama_name: llama_name.clone(),
-            },
-        )])
-    };
+    let whole = |hf_name: String| Ok(vec![(hf_name, Origin::Whole)]);
     let (base, part) = name.rsplit_once('.').ok_or(Problem::Unknown)?;
     if !matches!(part, "weight" | "bias") {
         return Err(Problem::Unknown);
@@ -91,7 +73,7 @@ pub(crate) fn from_llama(
         if shape.first() != Some(&(3 * config.hidden_size)) {
             return Err(Problem::Shape("three times the hidden size in rows"));
         }
-        return Ok(vec![(hf_name, Origin::Fused { llama_name })]);
+        return Ok(vec![(hf_name, Origin::Fused)]);
     }
     let head_norm = match base {
         "attn_q_norm" => Some(("q_layernorm", config.num_attention_heads)),
@@ -106,11 +88,8 @@ pub(crate) fn from_llama(
         return Err(Problem::Shape("[heads, head_dim]"));
     }
     let head = |head| {
-        let llama_name = llama_name.clone();
-        (
-            format!("model.layers.{layer}.self_attn.{norm}.norms.{head}.weight"),
-            Origin::Head { llama_name, head },
-        )
+        let name = format!("model.layers.{layer}.self_attn.{norm}.norms.{head}.weight");
+        (name, Origin::Head { head })
     };
     Ok((0..heads).map(head).collect())
 }
@@ -149,11 +128,13 @@ fn neox_name(base: &str) -> Option<&'static str> {
 }
 
 /// Puts rows that go all of q, all of k, all of v into the order q, k, v of head 0, then of head 1, and so on.
-pub(crate) fn head_by_head(config: &ModelConfig, values: &[f32]) -> Vec<f32> {
+///
+/// `items` may be the rows' numbers or their bytes.
+pub(crate) fn head_by_head<T: Copy>(config: &ModelConfig, items: &[T]) -> Vec<T> {
     let heads = config.num_attention_heads;
-    let run = values.len() / (3 * heads);
+    let run = items.len() / (3 * heads);
     let runs = (0..heads).flat_map(|head| (0..3).map(move |part| part * heads + head));
-    runs.flat_map(|index| &values[index * run..][..run])
+    runs.flat_map(|index| &items[index * run..][..run])
         .copied()
         .collect()
 }

@@ -114,7 +114,8 @@ impl Format {
 
     fn byte_len(self, num_elements: usize) -> usize {
         match self {
-            Self::Plain(dtype) => num_elements * dtype.width(),
+            Self::Plain(StoredDtype::F32) => num_elements * 4,
+            Self::Plain(StoredDtype::Bf16 | StoredDtype::F16) => num_elements * 2,
             Self::Blocks(dtype) => num_elements / dtype.block_size() * dtype.type_size(),
         }
     }

@@ -190,6 +190,8 @@ pub(super) fn load(
         RunDtype::Bf16 => WeightDtype::Bf16,
         RunDtype::F16 => WeightDtype::F16,
         RunDtype::F32 => WeightDtype::F32,
+        RunDtype::Q8_0 => WeightDtype::Q8_0,
+        RunDtype::Q4K => WeightDtype::Q4K,
     };
     let model = stablelm_inference::load(
         input.config(),

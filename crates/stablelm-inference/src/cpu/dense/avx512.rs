@@ -110,18 +110,25 @@ impl Load<Avx512> for F32 {
 /// activations, which may not fit the first level cache, are read less often.
 #[target_feature(enable = "avx512f")]
 pub(super) fn few<F: Load<Avx512>>(task: &mut Task<'_, F::Bits>) {
-    // SAFETY: this function has the instructions.
-    unsafe {
-        match task.positions {
-            1 => multiply_rows::<Avx512, F, 1, 1, 4>(task),
-            2 => multiply_rows::<Avx512, F, 2, 4, 2>(task),
-            3 => multiply_rows::<Avx512, F, 3, 4, 1>(task),
-            4 => multiply_rows::<Avx512, F, 4, 4, 1>(task),
-            5 => multiply_rows::<Avx512, F, 5, 4, 1>(task),
-            6 => multiply_rows::<Avx512, F, 6, 4, 1>(task),
-            _ => unreachable!("more positions are multiplied in blocks"),
-        }
+    match task.positions {
+        1 => rows::<F, 1, 1, 4>(task),
+        2 => rows::<F, 2, 4, 2>(task),
+        3 => rows::<F, 3, 4, 1>(task),
+        4 => rows::<F, 4, 4, 1>(task),
+        5 => rows::<F, 5, 2, 1>(task),
+        6 => rows::<F, 6, 2, 1>(task),
+        _ => unreachable!("more positions are multiplied in blocks"),
     }
+}
+
+/// Out of line: in one large function the compiler does not keep the sums of each in registers.
+#[inline(never)]
+#[target_feature(enable = "avx512f")]
+fn rows<F: Load<Avx512>, const POSITIONS: usize, const ROWS: usize, const BLOCKS: usize>(
+    task: &mut Task<'_, F::Bits>,
+) {
+    // SAFETY: this function has the instructions.
+    unsafe { multiply_rows::<Avx512, F, POSITIONS, ROWS, BLOCKS>(task) }
 }
 
 /// Widens a run of weights; plain code, for wider registers.

@@ -1,0 +1,287 @@
+//! Matrices of a few bits a weight: packed for vectors of 16 rows, multiplied as whole numbers.
+//!
+//! The weights are exactly those of the blocks they come from. Activations are rounded to 8 bits in runs of 32, as
+//! llama.cpp does; that is the one thing which is not exact about a product.
+
+mod activations;
+mod buffer;
+mod chunk;
+mod kernel;
+mod layout;
+mod portable;
+mod quantize;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use stablelm_model::{BlockFormat, Blocks};
+
+use crate::cpu::Rows;
+use crate::cpu::level::Level;
+use crate::cpu::packed::activations::Activations;
+use crate::cpu::packed::buffer::Buffer;
+use crate::cpu::packed::chunk::Chunk;
+use crate::cpu::packed::kernel::{Format, Q4_0, Q4K, Q5K, Q6K, Q8_0, multiply};
+use crate::cpu::packed::layout::{PANEL, Shape};
+use crate::cpu::packed::portable::Portable;
+use crate::cpu::packed::quantize::Block;
+use crate::cpu::pool::Pool;
+use crate::stored::{Encoding, StoredMatrix};
+
+/// How many bytes of weights are worth a task of their own.
+const TASK: usize = 192 * 1024;
+
+/// A matrix in panels of 16 rows; rows that it lacks for a whole number of them are 0.
+pub(crate) struct PackedMatrix {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) format: BlockFormat,
+    panels: Buffer,
+}
+
+impl PackedMatrix {
+    /// Puts blocks into the order in which they are multiplied.
+    pub(crate) fn from_blocks(pool: &Pool, blocks: &Blocks) -> Self {
+        let (format, row_bytes) = (blocks.format, blocks.row_bytes());
+        Self::new(
+            pool,
+            format,
+            blocks.rows,
+            blocks.columns,
+            |at, rows, chunk| {
+                for row in 0..rows.len() {
+                    let block = (rows.start + row) * row_bytes + at * format.block_bytes();
+                    chunk.set_block(format, row, &blocks.bytes[block..][..format.block_bytes()]);
+                }
+            },
+        )
+    }
+
+    /// Quantizes a matrix; its columns are a multiple of the format's block.
+    pub(crate) fn quantize(
+        pool: &Pool,
+        level: Level,
+        matrix: &StoredMatrix,
+        encoding: Encoding,
+    ) -> Self {
+        let format = encoding.format();
+        let (rows, columns) = (matrix.rows, matrix.columns);
+        Self::new(pool, format, rows, columns, |at, rows, chunk| {
+            let mut block = Block::zeros();
+            let mut values = Vec::with_capacity(format.block_len());
+            let first = at * format.block_len();
+            for (lane, row) in rows.enumerate() {
+                let start = row * columns + first;
+                values.clear();
+                matrix
+                    .values
+                    .widen(start..start + format.block_len(), &mut values);
+                for (column, value) in block.0.iter_mut().zip(&values) {
+                    column[lane] = *value;
+                }
+            }
+            match encoding {
+                Encoding::Q8_0 => quantize::q8_0(level, &block, chunk),
+                Encoding::Q4K => quantize::q4_k(level, &block, chunk),
+            }
+        })
+    }
+
+    fn new(
+        pool: &Pool,
+        format: BlockFormat,
+        rows: usize,
+        columns: usize,
+        read: impl Fn(usize, std::ops::Range<usize>, &mut Chunk) + Send + Sync,
+    ) -> Self {
+        let shape = Shape::of(format);
+        let panel_bytes = shape.panel_bytes(columns);
+        let mut panels = Buffer::zeros(rows.div_ceil(PANEL) * panel_bytes);
+        pool.for_each_chunk(&mut panels, panel_bytes.max(1), |panel, bytes| {
+            let rows = panel * PANEL..rows.min((panel + 1) * PANEL);
+            let chunks = bytes.chunks_exact_mut(shape.chunk_bytes());
+            let mut chunk = Chunk::zeros(shape);
+            for (at, bytes) in chunks.take(columns / shape.chunk).enumerate() {
+                let (quants, scales) = bytes.split_at_mut(shape.quants());
+                read(at, rows.clone(), &mut chunk);
+                chunk.pack(shape, quants, scales);
+            }
+        });
+        Self {
+            rows,
+            columns,
+            format,
+            panels,
+        }
+    }
+
+    /// Returns the bytes that the matrix takes.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.panels.len()
+    }
+
+    /// Appends a row as f32 to `output`.
+    pub(crate) fn widen_row(&self, row: usize, output: &mut Vec<f32>) {
+        let shape = Shape::of(self.format);
+        let panel_bytes = shape.panel_bytes(self.columns);
+        let panel = &self.panels[row / PANEL * panel_bytes..][..panel_bytes];
+        let chunks = panel.chunks_exact(shape.chunk_bytes());
+        for chunk in chunks.take(self.columns / shape.chunk) {
+            let (quants, scales) = chunk.split_at(shape.quants());
+            chunk::widen(shape, quants, scales, row % PANEL, output);
+        }
+    }
+}
+
+/// Returns `input * transpose(weight)`, position after position.
+pub(crate) fn product(pool: &Pool, level: Level, input: &Rows, weight: &PackedMatrix) -> Vec<f32> {
+    let shape = Shape::of(weight.format);
+    let activations = Activations::new(pool, level, input, shape);
+    let panel_bytes = shape.panel_bytes(weight.columns);
+    let panels_per_task = (TASK / panel_bytes).max(1);
+    let rows_per_task = panels_per_task * PANEL;
+    let mut output = vec![0f32; input.len() * weight.rows];
+    // Each task's part of every position.
+    let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
+    tasks.resize_with(weight.rows.div_ceil(rows_per_task), || {
+        Vec::with_capacity(input.len())
+    });
+    for position in output.chunks_exact_mut(weight.rows) {
+        for (task, part) in tasks.iter_mut().zip(position.chunks_mut(rows_per_task)) {
+            task.push(part);
+        }
+    }
+    pool.for_each_chunk(&mut tasks, 1, |index, task| {
+        let panels = &weight.panels[index * panels_per_task * panel_bytes..];
+        for outputs in task {
+            let panels = panels.chunks_exact(panel_bytes);
+            let panels = panels.take(panels_per_task).enumerate();
+            for tile in activations.tiles() {
+                let words = activations.words(tile);
+                let outputs = &mut outputs[tile.first..][..tile.width];
+                for (at, panel) in panels.clone() {
+                    let multiplication = Multiplication {
+                        level,
+                        panel,
+                        columns: weight.columns,
+                        words,
+                    };
+                    multiplication.run(weight.format, outputs, at * PANEL);
+                }
+            }
+        }
+    });
+    output
+}
+
+/// One panel by one tile.
+#[derive(Clone, Copy)]
+struct Multiplication<'a> {
+    level: Level,
+    panel: &'a [u8],
+    columns: usize,
+    words: &'a [u32],
+}
+
+impl Multiplication<'_> {
+    /// Writes the products from the row `at` of each output on.
+    fn run(self, format: BlockFormat, outputs: &mut [&mut [f32]], at: usize) {
+        match format {
+            BlockFormat::Q8_0 => self.by_width::<Q8_0>(outputs, at),
+            BlockFormat::Q4_0 => self.by_width::<Q4_0>(outputs, at),
+            BlockFormat::Q4K => self.by_width::<Q4K>(outputs, at),
+            BlockFormat::Q5K => self.by_width::<Q5K>(outputs, at),
+            BlockFormat::Q6K => self.by_width::<Q6K>(outputs, at),
+        }
+    }
+
+    /// Chooses among the widths that [`activations::widths`] gives for the level.
+    fn by_width<F: Format>(self, outputs: &mut [&mut [f32]], at: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let (panel, columns, words) = (self.panel, self.columns, self.words);
+            // SAFETY: the level says that the instructions are there.
+            unsafe {
+                match (self.level, outputs.len()) {
+                    (Level::Avx512Bf16, 12) => {
+                        return write(
+                            &x86::multiply_vnni::<F, 12>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Avx512Bf16, 4) => {
+                        return write(
+                            &x86::multiply_vnni::<F, 4>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Avx512Bf16, _) => {
+                        return write(
+                            &x86::multiply_vnni::<F, 1>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Avx512, 12) => {
+                        return write(
+                            &x86::multiply_avx512::<F, 12>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Avx512, 4) => {
+                        return write(
+                            &x86::multiply_avx512::<F, 4>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Avx512, _) => {
+                        return write(
+                            &x86::multiply_avx512::<F, 1>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Avx2, 4) => {
+                        return write(
+                            &x86::multiply_avx2::<F, 4>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Avx2, _) => {
+                        return write(
+                            &x86::multiply_avx2::<F, 1>(panel, columns, words),
+                            outputs,
+                            at,
+                        );
+                    }
+                    (Level::Portable, _) => {}
+                }
+            }
+        }
+        match outputs.len() {
+            4 => write(&self.portable::<F, 4>(), outputs, at),
+            _ => write(&self.portable::<F, 1>(), outputs, at),
+        }
+    }
+
+    fn portable<F: Format, const P: usize>(self) -> [[f32; PANEL]; P] {
+        // SAFETY: plain code needs no instructions.
+        unsafe { multiply::<Portable, F, P>(self.panel, self.columns, self.words) }
+    }
+}
+
+/// Writes the sums of a panel's rows, as many as there are, from `at` on.
+fn write(sums: &[[f32; PANEL]], outputs: &mut [&mut [f32]], at: usize) {
+    for (sums, output) in sums.iter().zip(outputs) {
+        let output = &mut output[at..];
+        let len = output.len().min(PANEL);
+        output[..len].copy_from_slice(&sums[..len]);
+    }
+}
+
+#[cfg(test)]
+mod tests;
