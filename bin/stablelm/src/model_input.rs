@@ -104,6 +104,7 @@ pub(crate) fn folder(model: &Path) -> Option<&Path> {
 
 /// Something that `run` can run.
 pub(crate) struct ModelInput {
+    path: PathBuf,
     files: Files,
     eos_token_ids: Vec<u32>,
 }
@@ -126,6 +127,7 @@ impl ModelInput {
             Files::Checkpoint(Box::new(open_checkpoint(path, None)?))
         };
         let mut input = Self {
+            path: path.to_owned(),
             files,
             eos_token_ids: Vec::new(),
         };
@@ -163,7 +165,7 @@ impl ModelInput {
             Files::Checkpoint(checkpoint) => {
                 papers::ledger_of_checkpoint(checkpoint, None).map(Some)
             }
-            Files::Gguf(_) => Ok(None),
+            Files::Gguf(model) => papers::ledger_of_texts(&model.texts, &self.path),
         }
     }
 }

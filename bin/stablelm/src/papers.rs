@@ -1,5 +1,6 @@
 //! License papers beside models and data: found, made and written.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,21 @@ pub(crate) fn ledger_of_checkpoint(
         (None, None) => Ok(ledger_of_card(checkpoint.root())
             .unwrap_or_else(|| Ledger::for_unknown(&title_of(checkpoint.root())))),
     }
+}
+
+/// Finds out what a file of ours is from the texts of its header, if it says so.
+pub(crate) fn ledger_of_texts(
+    texts: &BTreeMap<String, String>,
+    file: &Path,
+) -> Result<Option<Ledger>, CommandError> {
+    let mut texts = texts.clone();
+    // GGUF files say it under a key of their own.
+    if let Some(license) = texts.get("modelspec.license").cloned() {
+        texts.insert("license".to_owned(), license);
+    }
+    ledger_from_safetensors_metadata(&texts)
+        .map(|ledger| verified(ledger, file))
+        .transpose()
 }
 
 /// Returns a ledger whose record of changes is whole.

@@ -28,7 +28,7 @@ use stablelm_model::{
 
 use crate::backend::BackendError;
 pub use crate::gguf::compare::{TensorError, compare};
-use crate::gguf::header::{Entry, Header, Storage};
+use crate::gguf::header::{Entry, Header, Storage, Value};
 use crate::gguf::mapped::MappedFile;
 use crate::gguf::names::Origin;
 pub use crate::gguf::vocabulary::{Vocabulary, VocabularyError};
@@ -113,6 +113,8 @@ pub enum GgufError {
 pub struct GgufModel {
     /// The model's numbers, from the metadata and from which tensors there are.
     pub config: ModelConfig,
+    /// The metadata that are texts: name, license, and whatever else was put there.
+    pub texts: BTreeMap<String, String>,
     tensors: BTreeMap<String, Tensor>,
     file: MappedFile,
 }
@@ -169,8 +171,16 @@ fn read(path: &Path, file: MappedFile) -> Result<GgufModel, GgufError> {
             );
         }
     }
+    let texts = header
+        .metadata
+        .into_iter()
+        .filter_map(|(key, value)| match value {
+            Value::Text(text) => Some((key, text)),
+            _ => None,
+        });
     Ok(GgufModel {
         config,
+        texts: texts.collect(),
         tensors,
         file,
     })

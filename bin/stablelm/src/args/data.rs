@@ -129,7 +129,7 @@ pub(crate) struct Tokenize {
     /// Start of the output files' names
     #[arg(long, value_name = "PREFIX")]
     pub(crate) output: PathBuf,
-    /// A tokenizer.json, a folder that holds one, or a hub id (org/name[@revision])
+    /// A tokenizer.json, a folder that holds one, or a hub id (org/name, org/name@revision)
     #[arg(long, value_name = "T")]
     pub(crate) tokenizer: PathBuf,
     /// The JSON key that holds the text

@@ -28,7 +28,7 @@ pub(crate) enum RunDtype {
 /// Which model, where, and in what precision.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A folder with config.json and safetensors, a GPT-NeoX checkpoint, a GGUF file, or a hub id (org/name[@revision])
+    /// A folder with config.json and safetensors, a GPT-NeoX checkpoint, a GGUF file, or a hub id (org/name, org/name@revision)
     #[arg(long, short, value_name = "M")]
     pub(crate) model: PathBuf,
     /// Where to compute: auto or cpu

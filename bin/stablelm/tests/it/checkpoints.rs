@@ -352,6 +352,19 @@ fn gguf_files_say_what_the_weights_say() {
     };
     let expected = run(&input);
     assert_eq!(run("lamp.gguf"), expected);
+    let args = [
+        "run",
+        "--model",
+        "lamp.gguf",
+        "--prompt-ids",
+        "7",
+        "--greedy",
+    ];
+    let stderr = String::from_utf8(runner.output(&args).stderr).unwrap();
+    assert!(
+        stderr.contains("CC BY-SA 4.0") || stderr.contains("CC-BY-SA-4.0"),
+        "{stderr}"
+    );
     assert_eq!(run("lamp/model.gguf"), expected);
     let plan = [
         "convert",

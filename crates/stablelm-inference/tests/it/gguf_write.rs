@@ -36,6 +36,7 @@ fn check_round_trip(name: &str, fields: &str) {
     };
     assert_eq!(file.config, expected);
     assert_eq!(file.names(), weights.names());
+    assert_eq!(file.texts["general.license"], "cc-by-sa-4.0");
     for name in weights.names() {
         assert_eq!(file.info(name), weights.info(name), "{name}");
         assert_eq!(
