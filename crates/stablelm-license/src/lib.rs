@@ -31,10 +31,12 @@ mod changes;
 mod cite;
 mod component;
 mod croissant;
+mod finding;
 mod front_matter;
 mod ledger;
 mod notice;
 mod registry;
+mod release;
 mod safetensors;
 mod spdx;
 mod text;
@@ -51,8 +53,10 @@ pub use croissant::{
     CroissantDataset, CroissantField, CroissantFile, CroissantRecordSet, CroissantType, RaiTerm,
     croissant,
 };
+pub use finding::{Finding, Severity};
 pub use ledger::{Edge, Exclusion, LEDGER_VERSION, Ledger, LedgerError, SourceUse};
 pub use notice::{DISCLAIMER, notice};
 pub use registry::Registry;
+pub use release::{Release, ReleaseFile};
 pub use safetensors::{ledger_from_safetensors_metadata, safetensors_metadata};
 pub use spdx::{NOASSERTION, hub_license_id, license_text, license_url};

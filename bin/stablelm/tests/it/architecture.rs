@@ -29,7 +29,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 
 /// Outside crates that any library may use: they read and write our own formats, name errors, report events, and look at
 /// bytes in memory.
-const EVERYWHERE: [&str; 11] = [
+const EVERYWHERE: [&str; 12] = [
     "aho-corasick",
     "bytemuck",
     "bytes",
@@ -37,6 +37,7 @@ const EVERYWHERE: [&str; 11] = [
     "memmap2",
     "rayon",
     "serde",
+    "serde-saphyr",
     "serde_json",
     "sha2",
     "thiserror",
@@ -44,9 +45,10 @@ const EVERYWHERE: [&str; 11] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 41] = [
+const HOMES: [(&str, &str); 44] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
+    ("base64", "stablelm-license"),
     ("bytesize", "stablelm"),
     ("bzip2", "stablelm-data"),
     ("candle-core", "stablelm-inference"),
@@ -65,14 +67,16 @@ const HOMES: [(&str, &str); 41] = [
     ("minijinja", "stablelm"),
     ("minijinja-contrib", "stablelm"),
     ("object_store", "stablelm-data"),
+    ("p256", "stablelm-license"),
+    ("p384", "stablelm-license"),
     ("parquet", "stablelm-data"),
     ("psl", "stablelm-data"),
     ("reqwest", "stablelm-data"),
     ("rustls", "stablelm-data"),
     ("safetensors", "stablelm-checkpoint"),
-    ("serde-saphyr", "stablelm-model"),
     ("sha1", "stablelm-data"),
     ("simd-json", "stablelm-data"),
+    ("spdx", "stablelm-license"),
     ("strsim", "stablelm-data"),
     ("tokenizers", "stablelm-tokenizer"),
     ("tokio", "stablelm-data"),
