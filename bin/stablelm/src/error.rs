@@ -96,6 +96,11 @@ impl CommandError {
         self
     }
 
+    /// Returns the first cause of a type.
+    pub(crate) fn cause<E: Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        self.source.chain().find_map(|cause| cause.downcast_ref())
+    }
+
     /// Returns how the process ends.
     pub(crate) fn status(&self) -> ExitStatus {
         match self.kind {

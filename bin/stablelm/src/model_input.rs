@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use stablelm_checkpoint::{ArchiveError, Checkpoint, OpenError, OpenOptions, PickleError};
 use stablelm_inference::gguf::{self, GgufModel};
+use stablelm_inference::{GenerateError, find_non_finite};
 use stablelm_license::Ledger;
 use stablelm_model::{ModelConfig, TensorSource};
 use stablelm_tokenizer::Tokenizer;
 
+use crate::args::ModelArgs;
 use crate::error::CommandError;
 use crate::papers;
 
@@ -106,6 +108,7 @@ pub(crate) fn folder(model: &Path) -> Option<&Path> {
 pub(crate) struct ModelInput {
     path: PathBuf,
     files: Files,
+    config: ModelConfig,
     eos_token_ids: Vec<u32>,
 }
 
@@ -116,34 +119,43 @@ enum Files {
 
 impl ModelInput {
     /// Opens a folder, a checkpoint or a GGUF file.
-    pub(crate) fn open(path: &Path) -> Result<Self, CommandError> {
+    pub(crate) fn open(args: &ModelArgs) -> Result<Self, CommandError> {
+        let path = &args.model;
         require_path(path)?;
         let is_gguf = path
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-        let files = if is_gguf {
-            Files::Gguf(Box::new(gguf::open(path).map_err(CommandError::input)?))
+        let (files, mut config) = if is_gguf {
+            let model = gguf::open(path).map_err(CommandError::input)?;
+            let config = model.config.clone();
+            (Files::Gguf(Box::new(model)), config)
         } else {
-            Files::Checkpoint(Box::new(open_checkpoint(path, None)?))
+            let checkpoint = open_checkpoint(path, None)?;
+            let config = checkpoint.config().clone();
+            (Files::Checkpoint(Box::new(checkpoint)), config)
         };
-        let mut input = Self {
-            path: path.to_owned(),
-            files,
-            eos_token_ids: Vec::new(),
-        };
-        input.eos_token_ids = match generation_eos(path)? {
+        if let Some(theta) = args.rope_theta {
+            if !(theta > 0.0 && theta.is_finite()) {
+                let what = anyhow!("--rope-theta is {theta}, expected more than 0");
+                return Err(CommandError::usage(what));
+            }
+            config.rope_theta = theta;
+        }
+        let eos_token_ids = match generation_eos(path)? {
             Some(ids) => ids,
-            None => input.config().eos_token_ids.clone(),
+            None => config.eos_token_ids.clone(),
         };
-        Ok(input)
+        Ok(Self {
+            path: path.clone(),
+            files,
+            config,
+            eos_token_ids,
+        })
     }
 
     /// Returns the model's numbers.
     pub(crate) fn config(&self) -> &ModelConfig {
-        match &self.files {
-            Files::Checkpoint(checkpoint) => checkpoint.config(),
-            Files::Gguf(model) => &model.config,
-        }
+        &self.config
     }
 
     /// Returns the model's tensors.
@@ -157,6 +169,72 @@ impl ModelInput {
     /// Returns the tokens that end a text: those of `generation_config.json`, else those of `config.json`.
     pub(crate) fn eos_token_ids(&self) -> &[u32] {
         &self.eos_token_ids
+    }
+
+    /// Returns the tokenizer given, the one that stands with the model, or the one in a GGUF file.
+    pub(crate) fn tokenizer(
+        &self,
+        given: Option<&Path>,
+    ) -> Result<Option<Tokenizer>, CommandError> {
+        let beside = given
+            .map(Path::to_owned)
+            .or_else(|| find_tokenizer(&self.path));
+        if let Some(path) = beside {
+            return load_tokenizer(&path).map(Some);
+        }
+        let Files::Gguf(model) = &self.files else {
+            return Ok(None);
+        };
+        let unusable = |error: anyhow::Error| {
+            let path = self.path.display();
+            CommandError::input(error.context(format!("the tokenizer in `{path}` can't be used")))
+                .hint("give the model's tokenizer.json with --tokenizer")
+        };
+        let json = model
+            .tokenizer_json()
+            .map_err(|error| unusable(error.into()))?;
+        json.map(|json| {
+            Tokenizer::from_bytes(json.as_bytes()).map_err(|error| unusable(error.into()))
+        })
+        .transpose()
+    }
+
+    /// Returns the chat template in a GGUF file.
+    pub(crate) fn chat_template(&self) -> Option<&str> {
+        match &self.files {
+            Files::Gguf(model) => model
+                .texts
+                .get("tokenizer.chat_template")
+                .map(String::as_str),
+            Files::Checkpoint(_) => None,
+        }
+    }
+
+    /// Adds to an error about logits which weights are broken.
+    pub(crate) fn explain(&self, error: CommandError) -> CommandError {
+        let cause = error.cause::<GenerateError>();
+        if !matches!(cause, Some(GenerateError::NonFinite { .. })) {
+            return error;
+        }
+        match find_non_finite(self.source()).as_deref() {
+            Ok([first, rest @ ..]) => {
+                let others = match rest.len() {
+                    0 => String::new(),
+                    more => format!(", and {more} more tensors hold some"),
+                };
+                error.hint(format!(
+                    "tensor `{}` in `{}` holds {} values that are NaN or infinite{others}; get the file again, or \
+                     convert the checkpoint again with --verify",
+                    first.name,
+                    self.path.display(),
+                    first.count
+                ))
+            }
+            Ok([]) => error.hint(
+                "every weight is a number: numbers grow too large on the way; try --dtype f32",
+            ),
+            Err(_) => error,
+        }
     }
 
     /// Returns what the model is, where something says so.

@@ -1,7 +1,7 @@
 //! The attention half of a layer: project, normalize per head, rotate, remember, attend, project.
 
 use crate::backend::{Backend, BackendError, HeadShape};
-use crate::mlp::Linear;
+use crate::mlp::{Linear, forward_all};
 use crate::norm::Norm;
 use crate::rotary::Angles;
 
@@ -27,8 +27,9 @@ impl<B: Backend> Attention<B> {
         cache: &mut B::LayerCache,
     ) -> Result<B::Tensor, BackendError> {
         let head_dim = self.shape.head_dim;
-        let heads = |projection: &Linear<B>, norm: Option<&Norm<B>>| {
-            let projected = projection.forward(backend, input)?;
+        let projections = [&self.query, &self.key, &self.value];
+        let [queries, keys, values] = forward_all(backend, input, projections)?;
+        let heads = |projected: B::Tensor, norm: Option<&Norm<B>>| {
             let mut heads = match norm {
                 Some(norm) => norm.forward(backend, &projected)?,
                 None => projected,
@@ -36,9 +37,8 @@ impl<B: Backend> Attention<B> {
             backend.rotate(&mut heads, head_dim, angles)?;
             Ok::<_, BackendError>(heads)
         };
-        let queries = heads(&self.query, self.query_norm.as_ref())?;
-        let keys = heads(&self.key, self.key_norm.as_ref())?;
-        let values = self.value.forward(backend, input)?;
+        let queries = heads(queries, self.query_norm.as_ref())?;
+        let keys = heads(keys, self.key_norm.as_ref())?;
         backend.append(cache, &keys, &values)?;
         let attended = backend.attend(&queries, cache, self.shape)?;
         self.output.forward(backend, &attended)

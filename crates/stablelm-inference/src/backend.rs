@@ -67,7 +67,17 @@ pub(crate) trait Backend: Send + Sync + 'static {
         input: &Self::Tensor,
         weight: &Self::Matrix,
         bias: Option<&Self::Vector>,
-    ) -> Result<Self::Tensor, BackendError>;
+    ) -> Result<Self::Tensor, BackendError> {
+        let mut products = self.linears(input, &[(weight, bias)])?;
+        Ok(products.swap_remove(0))
+    }
+
+    /// Returns what [`linear`](Self::linear) gives for each matrix and bias, all made at once.
+    fn linears(
+        &self,
+        input: &Self::Tensor,
+        weights: &[(&Self::Matrix, Option<&Self::Vector>)],
+    ) -> Result<Vec<Self::Tensor>, BackendError>;
 
     /// Normalizes each run of `group` values to mean 0 and variance 1, then scales and shifts.
     ///

@@ -84,6 +84,6 @@ impl Products {
     pub fn next(&mut self, instructions: Instructions) -> Vec<f32> {
         self.turn = (self.turn + 1) % self.matrices.len();
         let weight = &self.matrices[self.turn];
-        dense::product(&self.pool, instructions.0, &self.input, weight)
+        dense::products(&self.pool, instructions.0, &self.input, &[weight]).swap_remove(0)
     }
 }

@@ -28,7 +28,7 @@ use stablelm_model::{
 
 use crate::backend::BackendError;
 pub use crate::gguf::compare::{TensorError, compare};
-use crate::gguf::header::{Entry, Header, Storage, Value};
+use crate::gguf::header::{Entry, Header, List, Storage, Value};
 use crate::gguf::mapped::MappedFile;
 use crate::gguf::names::Origin;
 pub use crate::gguf::vocabulary::{Vocabulary, VocabularyError};
@@ -115,6 +115,8 @@ pub struct GgufModel {
     pub config: ModelConfig,
     /// The metadata that are texts: name, license, and whatever else was put there.
     pub texts: BTreeMap<String, String>,
+    /// The metadata that are lists.
+    lists: BTreeMap<String, List>,
     tensors: BTreeMap<String, Tensor>,
     file: MappedFile,
 }
@@ -171,22 +173,50 @@ fn read(path: &Path, file: MappedFile) -> Result<GgufModel, GgufError> {
             );
         }
     }
-    let texts = header
-        .metadata
-        .into_iter()
-        .filter_map(|(key, value)| match value {
-            Value::Text(text) => Some((key, text)),
-            _ => None,
-        });
+    let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
+    for (key, value) in header.metadata {
+        match value {
+            Value::Text(text) => drop(texts.insert(key, text)),
+            Value::List(list) => drop(lists.insert(key, list)),
+            _ => {}
+        }
+    }
     Ok(GgufModel {
         config,
-        texts: texts.collect(),
+        texts,
+        lists,
         tensors,
         file,
     })
 }
 
 impl GgufModel {
+    /// Returns the tokenizer in the file as the text of a tokenizer.json; `None` where there is none.
+    ///
+    /// Only byte-level BPE that splits text as GPT-NeoX or StableLM 2 do is known.
+    pub fn tokenizer_json(&self) -> Result<Option<String>, VocabularyError> {
+        let Some(kind) = self.texts.get("tokenizer.ggml.model") else {
+            return Ok(None);
+        };
+        if kind == "none" {
+            return Ok(None);
+        }
+        let list = |key| self.lists.get(key);
+        let bytes = self.file.bytes();
+        let tokens = list("tokenizer.ggml.tokens").and_then(|list| list.texts(bytes));
+        let types = list("tokenizer.ggml.token_type").and_then(|list| list.numbers(bytes));
+        let merges = list("tokenizer.ggml.merges").and_then(|list| list.texts(bytes));
+        let pre = self.texts.get("tokenizer.ggml.pre");
+        vocabulary::tokenizer_json(
+            kind,
+            pre.map_or("default", String::as_str),
+            &tokens.unwrap_or_default(),
+            &types.unwrap_or_default(),
+            &merges.unwrap_or_default(),
+        )
+        .map(Some)
+    }
+
     fn tensor(&self, name: &str) -> Result<&Tensor, TensorSourceError> {
         let tensor = self.tensors.get(name);
         tensor.ok_or_else(|| TensorSourceError::Missing {

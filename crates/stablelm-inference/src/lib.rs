@@ -54,6 +54,7 @@ mod attention;
 mod backend;
 #[doc(hidden)]
 pub mod bench_support;
+mod broken;
 mod check;
 mod cpu;
 mod decoder;
@@ -78,6 +79,7 @@ mod stored;
 mod weights;
 
 pub use backend::BackendError;
+pub use broken::{NonFiniteTensor, find_non_finite};
 pub use check::{LoadError, TensorMismatch};
 #[doc(hidden)]
 pub use cpu::bench;

@@ -18,6 +18,19 @@ impl<B: Backend> Linear<B> {
     }
 }
 
+/// Returns what each of several matrices makes of one input.
+pub(crate) fn forward_all<B: Backend, const N: usize>(
+    backend: &B,
+    input: &B::Tensor,
+    linears: [&Linear<B>; N],
+) -> Result<[B::Tensor; N], BackendError> {
+    let weights = linears.map(|linear| (&linear.weight, linear.bias.as_ref()));
+    let outputs = backend.linears(input, &weights)?;
+    Ok(outputs
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("each matrix gives one output")))
+}
+
 /// One layer's feed-forward network.
 pub(crate) struct Mlp<B: Backend> {
     /// StableLM has one, GPT-NeoX does not.
@@ -33,10 +46,12 @@ impl<B: Backend> Mlp<B> {
         backend: &B,
         input: &B::Tensor,
     ) -> Result<B::Tensor, BackendError> {
-        let up = self.up.forward(backend, input)?;
         let (mut inner, factor) = match &self.gate {
-            Some(gate) => (gate.forward(backend, input)?, Some(up)),
-            None => (up, None),
+            Some(gate) => {
+                let [gate, up] = forward_all(backend, input, [gate, &self.up])?;
+                (gate, Some(up))
+            }
+            None => (self.up.forward(backend, input)?, None),
         };
         backend.activate(&mut inner, self.nonlinearity, factor.as_ref())?;
         self.down.forward(backend, &inner)

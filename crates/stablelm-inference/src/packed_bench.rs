@@ -8,7 +8,7 @@ use stablelm_model::{BlockFormat, Blocks};
 use crate::ThreadsError;
 use crate::cpu::Rows;
 use crate::cpu::level::Level;
-use crate::cpu::packed::{PackedMatrix, product};
+use crate::cpu::packed::{PackedMatrix, products};
 use crate::cpu::pool::Pool;
 
 /// What is multiplied: `positions` rows of `columns` by a matrix `[rows, columns]`.
@@ -82,11 +82,7 @@ impl PackedProducts {
     /// Multiplies by the next matrix.
     pub fn next_product(&mut self) -> Vec<f32> {
         self.turn = (self.turn + 1) % self.matrices.len();
-        product(
-            &self.pool,
-            self.level,
-            &self.input,
-            &self.matrices[self.turn],
-        )
+        let weight = &self.matrices[self.turn];
+        products(&self.pool, self.level, &self.input, &[weight]).swap_remove(0)
     }
 }

@@ -197,6 +197,11 @@ impl<T> From<Vec<T>> for Numbers<T> {
 }
 
 impl StoredValues {
+    /// True where both are in one number format.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
     /// Converts little-endian bytes of a floating point dtype; rounds to nearest, ties to even.
     ///
     /// Bytes that are in the right dtype already are shared, not copied.

@@ -37,6 +37,11 @@ pub(crate) struct ModelArgs {
     /// Precision of the weights in memory
     #[arg(long, value_enum, value_name = "DTYPE", default_value = "auto")]
     pub(crate) dtype: RunDtype,
+    /// Base of the rotary frequencies, in place of the model's own
+    ///
+    /// For GGUF files that do not say it: llama.cpp's converter leaves it out of StableLM's, and stable-code has 1000000.
+    #[arg(long, value_name = "THETA")]
+    pub(crate) rope_theta: Option<f64>,
     #[command(flatten)]
     pub(crate) threads: Threads,
 }

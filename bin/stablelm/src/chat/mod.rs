@@ -75,7 +75,8 @@ impl ChatTemplate {
         given.map(alone).transpose()
     }
 
-    fn new(
+    /// Takes a template as it stands in `path`, and the texts that it may ask for.
+    pub(crate) fn new(
         path: PathBuf,
         source: &str,
         special_tokens: Map<String, Value>,

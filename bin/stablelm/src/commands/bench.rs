@@ -20,7 +20,7 @@ use crate::ui::{Progress, Ui, show_progress};
 pub(crate) fn run(args: &Bench, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let started = Instant::now();
     let threads = settings::threads(args.model.threads)?;
-    let input = ModelInput::open(&args.model.model)?;
+    let input = ModelInput::open(&args.model)?;
     let model = load(&args.model, &input, threads)?;
     let load_s = started.elapsed().as_secs_f64();
     let figures = Bencher::new(args, &model)?.measure(started)?;

@@ -16,13 +16,13 @@ use super::run::{generate_error, load};
 use crate::args::Perplexity;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
-use crate::model_input::{self, ModelInput};
+use crate::model_input::ModelInput;
 use crate::settings;
 use crate::ui::{Progress, Ui, show_progress};
 
 pub(crate) fn run(args: &Perplexity, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let threads = settings::threads(args.model.threads)?;
-    let input = ModelInput::open(&args.model.model)?;
+    let input = ModelInput::open(&args.model)?;
     let context = input.config().max_position_embeddings;
     let max_length = args.max_length.map_or(context, NonZeroUsize::get);
     if max_length > context {
@@ -34,11 +34,7 @@ pub(crate) fn run(args: &Perplexity, ui: &Ui) -> Result<ExitStatus, CommandError
             anyhow!("--max-length is 1, expected 2 or more: a token is scored after others");
         return Err(CommandError::usage(error));
     }
-    let given = args.tokenizer.clone();
-    let tokenizer = given.or_else(|| model_input::find_tokenizer(&args.model.model));
-    let tokenizer = tokenizer
-        .map(|path| model_input::load_tokenizer(&path))
-        .transpose()?;
+    let tokenizer = input.tokenizer(args.tokenizer.as_deref())?;
     let mut documents = Documents::open(&args.file, &args.text_key, tokenizer.as_ref())?;
     let model = load(&args.model, &input, threads)?;
     let windows = Windows {

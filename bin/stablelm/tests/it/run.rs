@@ -105,6 +105,69 @@ fn json_says_what_was_generated_and_how_likely() {
     assert_eq!(none["ids"], serde_json::json!([]));
 }
 
+/// Runs a model greedily and returns what `--json` prints.
+fn greedy(runner: &Runner, model: &str, options: &[&str]) -> serde_json::Value {
+    let args = [
+        "run",
+        "--model",
+        model,
+        "The keeper lit the lamp  ",
+        "--greedy",
+        "--json",
+        "-q",
+    ];
+    serde_json::from_str(&runner.ok(&[&args[..], options].concat())).unwrap()
+}
+
+#[test]
+fn a_gguf_file_alone_brings_its_tokenizer_and_its_chat_template() {
+    let runner = Runner::new();
+    model(&runner);
+    let template = "{{ eos_token }}{% for message in messages %}{{ message.content }}{% endfor %}";
+    runner.write("model/chat_template.jinja", template);
+    runner.ok(&["convert", "model", "files/model.gguf", "--to", "gguf", "-q"]);
+    runner.ok(&["convert", "model", "lonely.gguf", "--to", "gguf", "-q"]);
+    let [beside, alone] = ["model", "lonely.gguf"].map(|model| greedy(&runner, model, &[]));
+    for key in ["prompt_ids", "ids", "text"] {
+        assert_eq!(alone[key], beside[key], "{key}");
+    }
+    let [beside, alone] = ["model", "lonely.gguf"].map(|model| greedy(&runner, model, &["--chat"]));
+    assert_eq!(alone["prompt_ids"][0], 0);
+    assert_eq!(
+        alone["prompt_ids"].as_array().unwrap()[1..],
+        beside["prompt_ids"].as_array().unwrap()[..]
+    );
+}
+
+#[test]
+fn another_rope_theta_changes_what_is_said_and_must_be_a_base() {
+    let runner = Runner::new();
+    model(&runner);
+    let [as_it_is, same, other] = [&[][..], &["--rope-theta", "10000"], &["--rope-theta", "3"]]
+        .map(|options| greedy(&runner, "model", &[options, &["--logprobs", "0"]].concat()));
+    assert_eq!(as_it_is["logprobs"], same["logprobs"]);
+    assert_ne!(as_it_is["logprobs"], other["logprobs"]);
+    let args = ["run", "--model", "model", "x", "--rope-theta", "0"];
+    insta::assert_snapshot!(runner.snapshot(&args));
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    let runner = Runner::new();
+    model(&runner);
+    let path = runner.path().join("model/model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    let names: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let name = "model.layers.1.mlp.down_proj.weight";
+    let start = names[name]["data_offsets"][0].as_u64().unwrap();
+    let at = 8 + header + usize::try_from(start).unwrap();
+    assert_eq!(names[name]["dtype"], "BF16");
+    bytes[at + 10..at + 12].copy_from_slice(&0x7fc0u16.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    insta::assert_snapshot!(runner.snapshot(&["run", "--model", "model", "The keeper"]));
+}
+
 #[test]
 fn a_stop_string_ends_the_text_before_it() {
     let runner = Runner::new();

@@ -27,14 +27,19 @@ use crate::stored::StoredMatrix;
 /// Up to this many positions, weights are read once and multiplied row by row; above, as blocks of a matrix.
 pub(crate) const FEW_POSITIONS: usize = 6;
 
-/// Returns `input * transpose(weight)`, position after position.
+/// Returns `input * transpose(weight)` for each of the weights, position after position.
 ///
 /// Sums are made in f32. Activations are f32 too, except where many positions meet bf16 weights on a processor that
 /// multiplies pairs of bf16: there they are rounded to bf16, to nearest even.
-pub(crate) fn product(pool: &Pool, level: Level, input: &Rows, weight: &StoredMatrix) -> Vec<f32> {
+pub(crate) fn products(
+    pool: &Pool,
+    level: Level,
+    input: &Rows,
+    weights: &[&StoredMatrix],
+) -> Vec<Vec<f32>> {
     if input.len() <= FEW_POSITIONS {
-        few::product(pool, level, input, weight)
-    } else {
-        many::product(pool, level, input, weight)
+        return few::products(pool, level, input, weights);
     }
+    let product = |weight: &&StoredMatrix| many::product(pool, level, input, weight);
+    weights.iter().map(product).collect()
 }

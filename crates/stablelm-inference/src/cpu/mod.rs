@@ -109,28 +109,34 @@ impl Backend for Cpu {
         Ok(Rows { width, values })
     }
 
-    fn linear(
+    fn linears(
         &self,
         input: &Rows,
-        weight: &Matrix,
-        bias: Option<&Vec<f32>>,
-    ) -> Result<Rows, BackendError> {
-        let (width, mut values) = match weight {
-            Matrix::Plain(weight) => {
-                let values = dense::product(&self.pool, self.level, input, weight);
-                (weight.rows, values)
-            }
-            Matrix::Packed(weight) => {
-                let values = packed::product(&self.pool, self.level, input, weight);
-                (weight.rows, values)
-            }
-        };
-        if let Some(bias) = bias {
-            for row in values.chunks_exact_mut(width) {
-                elementwise::add(row, bias);
+        weights: &[(&Matrix, Option<&Vec<f32>>)],
+    ) -> Result<Vec<Rows>, BackendError> {
+        let (mut plain, mut packed) = (Vec::new(), Vec::new());
+        for (weight, _) in weights {
+            match weight {
+                Matrix::Plain(weight) => plain.push(weight),
+                Matrix::Packed(weight) => packed.push(weight),
             }
         }
-        Ok(Rows { width, values })
+        let mut plain = dense::products(&self.pool, self.level, input, &plain).into_iter();
+        let mut packed = packed::products(&self.pool, self.level, input, &packed).into_iter();
+        let biased = |(weight, bias): &(&Matrix, Option<&Vec<f32>>)| {
+            let (width, values) = match weight {
+                Matrix::Plain(weight) => (weight.rows, plain.next()),
+                Matrix::Packed(weight) => (weight.rows, packed.next()),
+            };
+            let mut values = values.expect("each matrix gives one product");
+            if let Some(bias) = bias {
+                for row in values.chunks_exact_mut(width) {
+                    elementwise::add(row, bias);
+                }
+            }
+            Rows { width, values }
+        };
+        Ok(weights.iter().map(biased).collect())
     }
 
     fn normalize(

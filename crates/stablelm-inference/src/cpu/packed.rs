@@ -27,8 +27,15 @@ use crate::cpu::packed::quantize::Block;
 use crate::cpu::pool::Pool;
 use crate::stored::{Encoding, StoredMatrix};
 
-/// How many bytes of weights are worth a task of their own.
+/// How many bytes of weights are worth a task of their own: a stretch that stays in the second level cache while tile
+/// after tile is multiplied by it.
 const TASK: usize = 192 * 1024;
+
+/// How many where a few positions are bound by the reading of weights: a long run for the memory.
+const STREAMED_TASK: usize = 768 * 1024;
+
+/// Up to this many positions, weights are bound by memory.
+const STREAMED_POSITIONS: usize = 4;
 
 /// A matrix in panels of 16 rows; rows that it lacks for a whole number of them are 0.
 pub(crate) struct PackedMatrix {
@@ -132,45 +139,91 @@ impl PackedMatrix {
     }
 }
 
-/// Returns `input * transpose(weight)`, position after position.
-pub(crate) fn product(pool: &Pool, level: Level, input: &Rows, weight: &PackedMatrix) -> Vec<f32> {
-    let shape = Shape::of(weight.format);
-    let activations = Activations::new(pool, level, input, shape);
-    let panel_bytes = shape.panel_bytes(weight.columns);
-    let panels_per_task = (TASK / panel_bytes).max(1);
-    let rows_per_task = panels_per_task * PANEL;
-    let mut output = vec![0f32; input.len() * weight.rows];
-    // Each task's part of every position.
-    let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
-    tasks.resize_with(weight.rows.div_ceil(rows_per_task), || {
-        Vec::with_capacity(input.len())
-    });
-    for position in output.chunks_exact_mut(weight.rows) {
-        for (task, part) in tasks.iter_mut().zip(position.chunks_mut(rows_per_task)) {
-            task.push(part);
+/// Some panels of one matrix, and where their products with each position go.
+struct Task<'a> {
+    weight: &'a PackedMatrix,
+    panels: &'a [u8],
+    activations: &'a Activations,
+    outputs: Vec<&'a mut [f32]>,
+}
+
+/// Returns `input * transpose(weight)` for each of the weights, position after position.
+///
+/// All are multiplied in one section of the pool, so that threads meet once, and share what the activations become.
+pub(crate) fn products(
+    pool: &Pool,
+    level: Level,
+    input: &Rows,
+    weights: &[&PackedMatrix],
+) -> Vec<Vec<f32>> {
+    let positions = input.len();
+    let mut quantized: Vec<(Shape, Activations)> = Vec::new();
+    for weight in weights {
+        let shape = Shape::of(weight.format);
+        if quantized.iter().all(|(known, _)| !known.reads_like(shape)) {
+            quantized.push((shape, Activations::new(pool, level, input, shape)));
         }
     }
-    pool.for_each_chunk(&mut tasks, 1, |index, task| {
-        let panels = &weight.panels[index * panels_per_task * panel_bytes..];
-        for outputs in task {
-            let panels = panels.chunks_exact(panel_bytes);
-            let panels = panels.take(panels_per_task).enumerate();
-            for tile in activations.tiles() {
-                let words = activations.words(tile);
-                let outputs = &mut outputs[tile.first..][..tile.width];
-                for (at, panel) in panels.clone() {
-                    let multiplication = Multiplication {
-                        level,
-                        panel,
-                        columns: weight.columns,
-                        words,
-                    };
-                    multiplication.run(weight.format, outputs, at * PANEL);
-                }
+    let zeros = |weight: &&PackedMatrix| vec![0f32; positions * weight.rows];
+    let mut outputs: Vec<Vec<f32>> = weights.iter().map(zeros).collect();
+    let mut tasks: Vec<Task<'_>> = Vec::new();
+    for (weight, output) in weights.iter().zip(&mut outputs) {
+        let shape = Shape::of(weight.format);
+        let known = quantized.iter().find(|(known, _)| known.reads_like(shape));
+        let (_, activations) = known.expect("each weight's activations were made above");
+        let panel_bytes = shape.panel_bytes(weight.columns);
+        let panels_per_task = match positions {
+            0..=STREAMED_POSITIONS => STREAMED_TASK / panel_bytes,
+            _ => TASK / panel_bytes,
+        };
+        let panels_per_task = panels_per_task.max(1);
+        let first = tasks.len();
+        tasks.extend(
+            weight
+                .panels
+                .chunks(panels_per_task * panel_bytes)
+                .map(|panels| Task {
+                    weight,
+                    panels,
+                    activations,
+                    outputs: Vec::with_capacity(positions),
+                }),
+        );
+        for position in output.chunks_exact_mut(weight.rows) {
+            let parts = position.chunks_mut(panels_per_task * PANEL);
+            for (task, part) in tasks[first..].iter_mut().zip(parts) {
+                task.outputs.push(part);
             }
         }
+    }
+    pool.for_each_chunk(&mut tasks, 1, |_, tasks| {
+        for task in tasks {
+            task.run(level);
+        }
     });
-    output
+    outputs
+}
+
+impl Task<'_> {
+    fn run(&mut self, level: Level) {
+        let PackedMatrix {
+            format, columns, ..
+        } = *self.weight;
+        let panel_bytes = Shape::of(format).panel_bytes(columns);
+        for tile in self.activations.tiles() {
+            let words = self.activations.words(tile);
+            let outputs = &mut self.outputs[tile.first..][..tile.width];
+            for (at, panel) in self.panels.chunks_exact(panel_bytes).enumerate() {
+                let multiplication = Multiplication {
+                    level,
+                    panel,
+                    columns,
+                    words,
+                };
+                multiplication.run(format, outputs, at * PANEL);
+            }
+        }
+    }
 }
 
 /// One panel by one tile.

@@ -38,7 +38,8 @@ pub(crate) fn read(path: &Path, header: &Header) -> Result<ModelConfig, GgufErro
     let theta = metadata.optional_float("rope.freq_base")?.unwrap_or_else(|| {
         tracing::warn!(
             path = %path.display(),
-            "the file does not say `rope.freq_base`; 10000 is assumed, which is wrong for stable-code"
+            "the file does not say `rope.freq_base`; 10000 is assumed, which is wrong for stable-code: another can be given with \
+             --rope-theta"
         );
         DEFAULT_ROPE_THETA
     });
@@ -205,7 +206,7 @@ fn wrong(path: &Path, key: &str, found: Option<&Value>, expected: &'static str) 
     let found = match found {
         None => "missing".to_owned(),
         Some(Value::Text(text)) => format!("`{}`", text.chars().take(40).collect::<String>()),
-        Some(Value::List(len)) => format!("a list of {len} items"),
+        Some(Value::List(list)) => format!("a list of {} items", list.len),
         Some(Value::Unsigned(number)) => format!("`{number}`"),
         Some(Value::Signed(number)) => format!("`{number}`"),
         Some(Value::F32(number)) => format!("`{number}`"),

@@ -129,9 +129,52 @@ pub(crate) enum Value {
     F64(f64),
     Bool(bool),
     Text(String),
-    /// A list, of which only the length is kept.
-    List(u64),
+    /// A list, of which only the place is kept.
+    List(List),
 }
+
+/// Where a list lies in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct List {
+    pub(crate) len: u64,
+    at: usize,
+    short: bool,
+}
+
+impl List {
+    /// Returns the items of the file that the header was read from, if they are texts.
+    pub(crate) fn texts(&self, file: &[u8]) -> Option<Vec<String>> {
+        self.items(file, 8, |cursor| cursor.text(LIST))
+    }
+
+    /// Returns the items of the file that the header was read from, if they are of the type `i32`.
+    pub(crate) fn numbers(&self, file: &[u8]) -> Option<Vec<i32>> {
+        self.items(file, 5, |cursor| {
+            Ok(i32::from_le_bytes(cursor.array(LIST)?))
+        })
+    }
+
+    fn items<T>(
+        &self,
+        file: &[u8],
+        kind: u32,
+        read: impl Fn(&mut Cursor<'_>) -> Result<T, HeaderError>,
+    ) -> Option<Vec<T>> {
+        let mut cursor = Cursor {
+            file,
+            at: self.at,
+            short: self.short,
+        };
+        if cursor.u32(LIST).ok()? != kind {
+            return None;
+        }
+        let len = cursor.length(LIST).ok()?;
+        (0..len).map(|_| read(&mut cursor).ok()).collect()
+    }
+}
+
+/// What errors call the place where a list is read.
+const LIST: &str = "a list in the metadata";
 
 /// In what a tensor is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,16 +460,18 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Passes over a list and returns its length.
-    fn skip_list(&mut self, key: &str, depth: usize) -> Result<u64, HeaderError> {
-        const WHAT: &str = "a list in the metadata";
+    /// Passes over a list and returns where it is.
+    fn skip_list(&mut self, key: &str, depth: usize) -> Result<List, HeaderError> {
+        let at = self.at;
         if depth >= DEEPEST {
             return Err(HeaderError::Depth {
                 key: key.to_owned(),
             });
         }
-        let kind = self.u32(WHAT)?;
-        let len = self.length(WHAT)?;
+        let short = self.short;
+        let list = |len| List { len, at, short };
+        let kind = self.u32(LIST)?;
+        let len = self.length(LIST)?;
         let width = match kind {
             0 | 1 | 7 => 1,
             2 | 3 => 2,
@@ -435,17 +480,17 @@ impl<'a> Cursor<'a> {
             _ => {
                 for _ in 0..len {
                     if kind == 8 {
-                        let len = self.length(WHAT)?;
-                        self.take(WHAT, len)?;
+                        let len = self.length(LIST)?;
+                        self.take(LIST, len)?;
                     } else {
                         self.value(key, kind, depth + 1)?;
                     }
                 }
-                return Ok(len);
+                return Ok(list(len));
             }
         };
-        self.take(WHAT, len.saturating_mul(width))?;
-        Ok(len)
+        self.take(LIST, len.saturating_mul(width))?;
+        Ok(list(len))
     }
 
     fn tensor(&mut self) -> Result<Described, HeaderError> {

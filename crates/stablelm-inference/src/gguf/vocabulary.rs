@@ -3,7 +3,7 @@
 //! The fields are those of the specification (ggml's `docs/gguf.md`, "Tokenizer"): tokens, their types and merges by
 //! index; `tokenizer.ggml.pre` names the rule that splits text before merging (`llama-vocab.cpp`).
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// What llama.cpp needs to know of a byte-level BPE tokenizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum VocabularyError {
     #[error("the tokenizer is not valid JSON")]
     Json(#[source] serde_json::Error),
     /// It is not byte-level BPE.
-    #[error("the tokenizer has {found}, expected {expected}: only byte-level BPE is written")]
+    #[error("the tokenizer has {found}, expected {expected}: only byte-level BPE is supported")]
     Unsupported {
         /// What it has.
         found: String,
@@ -157,6 +157,99 @@ fn pre(pre_tokenizer: &Value) -> Result<&'static str, VocabularyError> {
     }
 }
 
+/// Puts the lists of a GGUF file together to a tokenizer.json.
+///
+/// llama.cpp does not normalize text; the tokenizer of GPT-NeoX, the only one that splits as GPT-2 does among these
+/// models, normalizes to NFC, and so does what is made here.
+pub(crate) fn tokenizer_json(
+    kind: &str,
+    pre: &str,
+    tokens: &[String],
+    types: &[i32],
+    merges: &[String],
+) -> Result<String, VocabularyError> {
+    if kind != "gpt2" {
+        return Err(unsupported(kind, "a `tokenizer.ggml.model` of `gpt2`"));
+    }
+    if tokens.is_empty() || types.len() != tokens.len() || merges.is_empty() {
+        let found = format!(
+            "{} tokens, {} types, {} merges",
+            tokens.len(),
+            types.len(),
+            merges.len()
+        );
+        return Err(unsupported(&found, "tokens, as many types, and merges"));
+    }
+    let byte_level = |use_regex: bool| {
+        json!({
+            "type": "ByteLevel",
+            "add_prefix_space": false,
+            "trim_offsets": true,
+            "use_regex": use_regex,
+        })
+    };
+    let (normalizer, pre_tokenizer) = match pre {
+        // All of these split alike.
+        "default" | "gpt-2" | "mpt" | "olmo" => (json!({ "type": "NFC" }), byte_level(true)),
+        "stablelm2" => {
+            let split = json!({
+                "type": "Split",
+                "pattern": { "Regex": STABLELM2_SPLIT },
+                "behavior": "Removed",
+                "invert": true,
+            });
+            let steps = json!([split, byte_level(false)]);
+            (
+                Value::Null,
+                json!({ "type": "Sequence", "pretokenizers": steps }),
+            )
+        }
+        other => return Err(unsupported(other, "a `tokenizer.ggml.pre` that is known")),
+    };
+    let mut vocab = Map::new();
+    let mut added = Vec::new();
+    for (id, (token, kind)) in tokens.iter().zip(types).enumerate() {
+        if *kind == kind::UNUSED {
+            continue;
+        }
+        vocab.insert(token.clone(), json!(id));
+        if matches!(*kind, kind::CONTROL | kind::USER_DEFINED) {
+            let special = *kind == kind::CONTROL;
+            added.push(json!({
+                "id": id,
+                "content": token,
+                "single_word": false,
+                "lstrip": false,
+                "rstrip": false,
+                "normalized": !special,
+                "special": special,
+            }));
+        }
+    }
+    Ok(json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added,
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": null,
+        "decoder": byte_level(true),
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "vocab": vocab,
+            "merges": merges,
+        },
+    })
+    .to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +297,30 @@ mod tests {
             BYTE_LEVEL,
             "`1`",
         );
+    }
+
+    #[test]
+    fn a_tokenizer_survives_the_way_through_a_file() {
+        let model = r#"{"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}"#;
+        let there = Vocabulary::from_tokenizer_json(&json(model, BYTE_LEVEL), 6).unwrap();
+        let file = |pre: &str, merges: &[String]| {
+            tokenizer_json("gpt2", pre, &there.tokens, &there.types, merges)
+        };
+        let back = file(there.pre, &there.merges).unwrap();
+        let again = Vocabulary::from_tokenizer_json(back.as_bytes(), 6).unwrap();
+        assert_eq!(again, there);
+        let back = file("stablelm2", &there.merges).unwrap();
+        let again = Vocabulary::from_tokenizer_json(back.as_bytes(), 6).unwrap();
+        assert_eq!(
+            (again.pre, again.tokens),
+            ("stablelm2", there.tokens.clone())
+        );
+        let refused = |result: Result<String, VocabularyError>, expected: &str| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        refused(file("deepseek-llm", &there.merges), "deepseek-llm");
+        refused(file("mpt", &[]), "0 merges");
+        refused(tokenizer_json("llama", "default", &[], &[], &[]), "`llama`");
     }
 }

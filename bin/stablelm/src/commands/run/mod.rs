@@ -12,13 +12,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use stablelm_inference::{
     DeviceError, GenerateError, GenerateOptions, Generation, LoadError, LoadOptions, Model,
     Sampling, TokenLogprobs, WeightDtype,
 };
 use stablelm_license::attribution_line;
-use stablelm_tokenizer::Tokenizer;
+use stablelm_tokenizer::{SpecialTokensInOutput, Tokenizer};
 
 use crate::args::{ModelArgs, Run, RunDtype};
 use crate::chat::ChatTemplate;
@@ -38,17 +38,26 @@ const DEFAULT_NEW_TOKENS: usize = 64;
 pub(crate) fn run(args: &Run, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let started = std::time::Instant::now();
     check(args)?;
-    let input = ModelInput::open(&args.model.model)?;
-    let tokenizer = tokenizer(args)?;
+    let input = ModelInput::open(&args.model)?;
+    answer(args, &input, started, ui).map_err(|error| input.explain(error))
+}
+
+fn answer(
+    args: &Run,
+    input: &ModelInput,
+    started: std::time::Instant,
+    ui: &Ui,
+) -> Result<ExitStatus, CommandError> {
+    let tokenizer = input.tokenizer(args.tokenizer.as_deref())?;
     let prompt = prompt::read(args)?;
-    let chat = chat_template(args, &prompt)?;
+    let chat = chat_template(args, &prompt, input, tokenizer.as_ref())?;
     let threads = settings::threads(args.model.threads)?;
-    let model = load(&args.model, &input, threads)?;
+    let model = load(&args.model, input, threads)?;
     let load_s = started.elapsed().as_secs_f64();
     if let Some(ledger) = input.ledger()? {
         ui.note(&attribution_line(&ledger));
     }
-    let mut options = options(args, &input, tokenizer.as_ref());
+    let mut options = options(args, input, tokenizer.as_ref());
     if let Some(chat) = &chat
         && !args.ignore_eos
     {
@@ -101,22 +110,40 @@ pub(crate) fn run(args: &Run, ui: &Ui) -> Result<ExitStatus, CommandError> {
 }
 
 /// Returns the model's chat template, where one is asked for or may be needed.
-fn chat_template(args: &Run, prompt: &Prompt) -> Result<Option<ChatTemplate>, CommandError> {
+fn chat_template(
+    args: &Run,
+    prompt: &Prompt,
+    input: &ModelInput,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<Option<ChatTemplate>, CommandError> {
     let is_asked_for = args.is_chat();
     if !is_asked_for && matches!(prompt, Prompt::Given(_) | Prompt::Check(_)) {
         return Ok(None);
     }
-    let model = model_input::folder(&args.model.model);
-    let tokenizer = tokenizer_path(args).and_then(|path| path.parent().map(Path::to_owned));
-    let folders: Vec<PathBuf> = model
+    let model = &args.model.model;
+    let tokenizer_path = args
+        .tokenizer
+        .clone()
+        .or_else(|| model_input::find_tokenizer(model));
+    let beside_tokenizer = tokenizer_path.and_then(|path| path.parent().map(Path::to_owned));
+    let folders: Vec<PathBuf> = model_input::folder(model)
         .map(Path::to_owned)
         .into_iter()
-        .chain(tokenizer)
+        .chain(beside_tokenizer)
         .collect();
     let now = settings::source_date()?.unwrap_or_else(std::time::SystemTime::now);
-    let found = ChatTemplate::find(args.chat_template.as_deref(), &folders, now)?;
+    let mut found = ChatTemplate::find(args.chat_template.as_deref(), &folders, now)?;
+    if let (None, Some(source)) = (&found, input.chat_template()) {
+        let special_tokens = special_tokens(input, tokenizer);
+        found = Some(ChatTemplate::new(
+            model.clone(),
+            source,
+            special_tokens,
+            now,
+        )?);
+    }
     if found.is_none() && is_asked_for {
-        let model = args.model.model.display();
+        let model = model.display();
         let what = anyhow!(
             "`{model}` has no chat template in chat_template.jinja or tokenizer_config.json"
         );
@@ -125,6 +152,22 @@ fn chat_template(args: &Run, prompt: &Prompt) -> Result<Option<ChatTemplate>, Co
         ));
     }
     Ok(found)
+}
+
+/// Returns the texts that a template may ask for, of a model that has no tokenizer_config.json.
+fn special_tokens(input: &ModelInput, tokenizer: Option<&Tokenizer>) -> Map<String, Value> {
+    let config = input.config();
+    let named = [
+        ("bos_token", config.bos_token_id),
+        ("eos_token", config.eos_token_ids.first().copied()),
+    ];
+    let text = |(name, id): (&str, Option<u32>)| {
+        let text = tokenizer?
+            .decode(&[id?], SpecialTokensInOutput::Keep)
+            .ok()?;
+        Some((name.to_owned(), Value::from(text)))
+    };
+    named.into_iter().filter_map(text).collect()
 }
 
 fn check(args: &Run) -> Result<(), CommandError> {
@@ -210,17 +253,6 @@ pub(super) fn load(
         }
         .context(what)
     })
-}
-
-fn tokenizer(args: &Run) -> Result<Option<Tokenizer>, CommandError> {
-    tokenizer_path(args)
-        .map(|path| model_input::load_tokenizer(&path))
-        .transpose()
-}
-
-fn tokenizer_path(args: &Run) -> Option<PathBuf> {
-    let given = args.tokenizer.clone();
-    given.or_else(|| model_input::find_tokenizer(&args.model.model))
 }
 
 fn options(args: &Run, input: &ModelInput, tokenizer: Option<&Tokenizer>) -> GenerateOptions {

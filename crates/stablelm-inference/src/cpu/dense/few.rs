@@ -46,38 +46,62 @@ trait Kernels: Format {}
 #[cfg(not(target_arch = "x86_64"))]
 impl<F: Format> Kernels for F {}
 
-pub(super) fn product(pool: &Pool, level: Level, input: &Rows, weight: &StoredMatrix) -> Vec<f32> {
-    match &weight.values {
-        StoredValues::F32(values) => in_format::<F32>(pool, level, input, values),
-        StoredValues::Bf16(bits) => in_format::<Bf16>(pool, level, input, bits),
-        StoredValues::F16(bits) => in_format::<F16>(pool, level, input, bits),
+/// Multiplies all matrices of one number format in one section of the pool, so that threads meet once.
+pub(super) fn products(
+    pool: &Pool,
+    level: Level,
+    input: &Rows,
+    weights: &[&StoredMatrix],
+) -> Vec<Vec<f32>> {
+    let mut outputs = Vec::with_capacity(weights.len());
+    for alike in weights.chunk_by(|left, right| left.values.is_like(&right.values)) {
+        outputs.extend(match alike[0].values {
+            StoredValues::F32(_) => in_format::<F32>(pool, level, input, alike),
+            StoredValues::Bf16(_) => in_format::<Bf16>(pool, level, input, alike),
+            StoredValues::F16(_) => in_format::<F16>(pool, level, input, alike),
+        });
     }
+    outputs
 }
 
-fn in_format<F: Kernels>(pool: &Pool, level: Level, input: &Rows, weights: &[F::Bits]) -> Vec<f32> {
+fn in_format<F: Kernels>(
+    pool: &Pool,
+    level: Level,
+    input: &Rows,
+    weights: &[&StoredMatrix],
+) -> Vec<Vec<f32>> {
     let (positions, columns) = (input.len(), input.width);
-    let rows = weights.len() / columns;
     let rows_per_task = (TASK_BYTES / (columns * size_of::<F::Bits>())).max(1);
     let prepared = prepare::<F>(level, input);
     // By row first, so that a task writes one run of memory.
-    let mut by_row = vec![0f32; rows * positions];
-    pool.for_each_chunk(&mut by_row, rows_per_task * positions, |task, output| {
-        let first = task * rows_per_task * columns;
-        let len = output.len() / positions * columns;
-        let mut task = Task {
-            weights: &weights[first..first + len],
-            columns,
-            positions,
-            input: &prepared,
-            output,
-        };
-        multiply::<F>(level, &mut task);
+    let zeros = |weight: &&StoredMatrix| vec![0f32; weight.rows * positions];
+    let mut by_row: Vec<Vec<f32>> = weights.iter().map(zeros).collect();
+    let mut tasks = Vec::new();
+    for (weight, output) in weights.iter().zip(&mut by_row) {
+        let parts = F::bits(&weight.values).chunks(rows_per_task * columns);
+        for (weights, output) in parts.zip(output.chunks_mut(rows_per_task * positions)) {
+            tasks.push(Task {
+                weights,
+                columns,
+                positions,
+                input: &prepared,
+                output,
+            });
+        }
+    }
+    pool.for_each_chunk(&mut tasks, 1, |_, tasks| {
+        for task in tasks {
+            multiply::<F>(level, task);
+        }
     });
     if positions == 1 {
         return by_row;
     }
-    let by_position = |position| by_row[position..].iter().step_by(positions).copied();
-    (0..positions).flat_map(by_position).collect()
+    let by_position = |by_row: Vec<f32>| {
+        let position = |position| by_row[position..].iter().step_by(positions).copied();
+        (0..positions).flat_map(position).collect()
+    };
+    by_row.into_iter().map(by_position).collect()
 }
 
 /// Copies the activations in the order in which the level's kernel has the weights in its registers.

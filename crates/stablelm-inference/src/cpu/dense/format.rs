@@ -1,6 +1,6 @@
 //! The number formats of weights as types, so that a kernel is compiled for each.
 
-use crate::stored::{f32_from_bf16, f32_from_f16};
+use crate::stored::{StoredValues, f32_from_bf16, f32_from_f16};
 
 /// A number format of weights.
 pub(super) trait Format {
@@ -11,6 +11,9 @@ pub(super) trait Format {
     const EVEN_FIRST: bool = false;
 
     fn widen(bits: Self::Bits) -> f32;
+
+    /// Returns the weights of a matrix that is in this format; none of any other.
+    fn bits(values: &StoredValues) -> &[Self::Bits];
 }
 
 /// The upper half of a single.
@@ -31,6 +34,13 @@ impl Format for Bf16 {
     fn widen(bits: u16) -> f32 {
         f32_from_bf16(bits)
     }
+
+    fn bits(values: &StoredValues) -> &[u16] {
+        match values {
+            StoredValues::Bf16(bits) => bits,
+            _ => &[],
+        }
+    }
 }
 
 impl Format for F16 {
@@ -40,6 +50,13 @@ impl Format for F16 {
     fn widen(bits: u16) -> f32 {
         f32_from_f16(bits)
     }
+
+    fn bits(values: &StoredValues) -> &[u16] {
+        match values {
+            StoredValues::F16(bits) => bits,
+            _ => &[],
+        }
+    }
 }
 
 impl Format for F32 {
@@ -48,5 +65,12 @@ impl Format for F32 {
     #[inline]
     fn widen(bits: f32) -> f32 {
         bits
+    }
+
+    fn bits(values: &StoredValues) -> &[f32] {
+        match values {
+            StoredValues::F32(bits) => bits,
+            _ => &[],
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::cpu::Rows;
-use crate::cpu::dense::{few, many, product};
+use crate::cpu::dense::{few, many, products};
 use crate::cpu::level::Level;
 use crate::cpu::pool::Pool;
 use crate::stored::{StoredMatrix, StoredValues, bf16_from_f32, f32_from_bf16, f32_from_f16};
@@ -18,6 +18,14 @@ fn noise(len: usize, seed: u64) -> Vec<f32> {
         (state >> 48) as f32 / 32768.0 - 1.0
     };
     (0..len).map(|_| draw()).collect()
+}
+
+fn product(pool: &Pool, level: Level, input: &Rows, weight: &StoredMatrix) -> Vec<f32> {
+    products(pool, level, input, &[weight]).swap_remove(0)
+}
+
+fn by_rows(pool: &Pool, level: Level, input: &Rows, weight: &StoredMatrix) -> Vec<f32> {
+    few::products(pool, level, input, &[weight]).swap_remove(0)
 }
 
 /// Small whole numbers: every product and sum is exact, in any order and any of the formats.
@@ -91,7 +99,7 @@ fn check(pool: &Pool, positions: usize, rows: usize, columns: usize) {
             let pairs = kind == Kind::Bf16 && level == Level::Avx512Bf16;
             let ways = [
                 (
-                    few::product as fn(&_, _, &_, &_) -> Vec<f32>,
+                    by_rows as fn(&_, _, &_, &_) -> Vec<f32>,
                     positions <= 6,
                     false,
                 ),
@@ -210,6 +218,29 @@ fn the_number_of_threads_changes_nothing() {
                 };
                 assert_eq!(bits(&one), bits(&four), "{kind:?} {level:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn matrices_multiplied_together_give_what_each_gives_alone() {
+    let pool = pool(2);
+    let columns = 150;
+    let weights: Vec<StoredMatrix> = [(0, 7), (0, 3_000), (1, 5), (2, 1), (0, 33)]
+        .map(|(kind, rows)| matrix(KINDS[kind], rows, columns, &noise(rows * columns, 4)).0)
+        .into();
+    let together: Vec<&StoredMatrix> = weights.iter().collect();
+    for positions in [1, 3, 9] {
+        let input = Rows {
+            width: columns,
+            values: noise(positions * columns, 1),
+        };
+        for level in Level::all() {
+            let found = products(&pool, level, &input, &together);
+            let alone = weights
+                .iter()
+                .map(|weight| product(&pool, level, &input, weight));
+            assert_eq!(found, alone.collect::<Vec<_>>(), "{level:?}");
         }
     }
 }

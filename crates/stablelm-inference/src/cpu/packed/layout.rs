@@ -97,6 +97,11 @@ impl Shape {
         }
     }
 
+    /// True where activations that are quantized for one are so for the other.
+    pub(crate) fn reads_like(self, other: Self) -> bool {
+        (self.offset, self.sub_scales) == (other.offset, other.sub_scales)
+    }
+
     /// Returns the number of groups in a run.
     pub(crate) const fn groups(self) -> usize {
         self.run / GROUP

@@ -20,6 +20,10 @@ fn pool(threads: usize) -> Pool {
     Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap()
 }
 
+fn product(pool: &Pool, level: Level, input: &Rows, weight: &PackedMatrix) -> Vec<f32> {
+    products(pool, level, input, &[weight]).swap_remove(0)
+}
+
 /// Numbers around 0 that look random, from a linear congruence.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
@@ -182,6 +186,30 @@ fn products_do_not_depend_on_the_number_of_threads() {
         product(&pool, Level::detect(), &input, &packed)
     });
     assert_eq!(bits(&one), bits(&three));
+}
+
+#[test]
+fn matrices_multiplied_together_give_what_each_gives_alone() {
+    let pool = pool(2);
+    // Formats that share activations and formats that do not; rows that are not a whole number of panels.
+    let packed: Vec<PackedMatrix> = [(2, 40), (4, 19), (3, 3), (2, 1), (0, 35)]
+        .map(|(format, rows)| PackedMatrix::from_blocks(&pool, &quantized(format, rows, 512).0))
+        .into();
+    let together: Vec<&PackedMatrix> = packed.iter().collect();
+    for positions in [1, 3, 14] {
+        let input = Rows {
+            width: 512,
+            values: numbers(positions * 512, 2),
+        };
+        for level in Level::all() {
+            let found = products(&pool, level, &input, &together);
+            assert_eq!(found.len(), packed.len());
+            for (found, packed) in found.iter().zip(&packed) {
+                let alone = product(&pool, level, &input, packed);
+                assert_eq!(bits(found), bits(&alone), "{} {level:?}", packed.format);
+            }
+        }
+    }
 }
 
 /// Quantizes a matrix, and returns its weights.
