@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::component::{Claim, Component};
 use crate::ledger::{Ledger, ObligationState};
 use crate::rules::is_prefix;
+use crate::spdx::NOASSERTION;
 
 /// What kind of thing differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -292,36 +293,37 @@ fn union<'a, T>(
 /// What a bill of materials says of one component.
 #[derive(Debug, Default)]
 struct Entry {
+    name: String,
     versions: BTreeSet<String>,
     licenses: BTreeSet<String>,
     hashes: BTreeSet<String>,
 }
 
-/// Compares two bills of materials, each CycloneDX or SPDX 3 as JSON, by component name.
+/// Compares two bills of materials, each CycloneDX or SPDX 3 as JSON, by component name in any
+/// letter case. A component without a license is one of which none is known.
 ///
 /// # Errors
 /// When one of them is neither.
 pub fn diff_boms(before: &[u8], after: &[u8]) -> Result<Vec<Difference>, BomError> {
     let (old, new) = (entries(before)?, entries(after)?);
     let mut found = Vec::new();
-    for name in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-        let joined = |set: &BTreeSet<String>| {
-            (!set.is_empty()).then(|| set.iter().cloned().collect::<Vec<_>>().join(", "))
-        };
-        let (Some(old), Some(new)) = (old.get(name), new.get(name)) else {
+    for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
+        let (before, after) = (old.get(key), new.get(key));
+        let name = before.or(after).map_or("", |entry| entry.name.as_str());
+        let (Some(before), Some(after)) = (before, after) else {
             let licenses = |entry: &Entry| joined(&entry.licenses).unwrap_or_default();
             found.push(difference(
                 DifferenceKind::Component,
                 name,
-                old.get(name).map(licenses),
-                new.get(name).map(licenses),
+                before.map(licenses),
+                after.map(licenses),
             ));
             continue;
         };
         for (kind, before, after) in [
-            (DifferenceKind::License, &old.licenses, &new.licenses),
-            (DifferenceKind::Version, &old.versions, &new.versions),
-            (DifferenceKind::Hash, &old.hashes, &new.hashes),
+            (DifferenceKind::License, &before.licenses, &after.licenses),
+            (DifferenceKind::Version, &before.versions, &after.versions),
+            (DifferenceKind::Hash, &before.hashes, &after.hashes),
         ] {
             if before != after {
                 found.push(difference(kind, name, joined(before), joined(after)));
@@ -329,6 +331,19 @@ pub fn diff_boms(before: &[u8], after: &[u8]) -> Result<Vec<Difference>, BomErro
         }
     }
     Ok(found)
+}
+
+fn joined(set: &BTreeSet<String>) -> Option<String> {
+    (!set.is_empty()).then(|| set.iter().cloned().collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the entry of a component, made when it is new.
+fn entry<'a>(found: &'a mut BTreeMap<String, Entry>, name: &str) -> &'a mut Entry {
+    let entry = found.entry(name.to_lowercase()).or_default();
+    if entry.name.is_empty() {
+        name.clone_into(&mut entry.name);
+    }
+    entry
 }
 
 fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, BomError> {
@@ -344,6 +359,11 @@ fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, BomError> {
     } else {
         return Err(BomError::Form);
     }
+    for entry in found.values_mut() {
+        if entry.licenses.is_empty() {
+            entry.licenses.insert(NOASSERTION.to_owned());
+        }
+    }
     Ok(found)
 }
 
@@ -354,7 +374,7 @@ fn cyclonedx(component: &Value, found: &mut BTreeMap<String, Entry>, depth: usiz
     let Some(name) = component["name"].as_str().filter(|_| depth < MAX_DEPTH) else {
         return;
     };
-    let entry = found.entry(name.to_owned()).or_default();
+    let entry = entry(found, name);
     entry.versions.extend(text(&component["version"]));
     for license in list(&component["licenses"]) {
         let named = &license["license"];
@@ -395,7 +415,7 @@ fn spdx3(graph: &[Value], found: &mut BTreeMap<String, Entry>) {
         let Some(name) = text(&element["name"]) else {
             continue;
         };
-        let entry = found.entry(name).or_default();
+        let entry = entry(found, &name);
         entry
             .versions
             .extend(text(&element["software_packageVersion"]));
@@ -424,7 +444,7 @@ fn spdx3(graph: &[Value], found: &mut BTreeMap<String, Entry>) {
 /// The listed individuals of SPDX stand for what expressions write in words.
 fn license_of_iri(iri: &str) -> String {
     match iri.rsplit('/').next() {
-        Some("NoAssertionLicense") => "NOASSERTION".to_owned(),
+        Some("NoAssertionLicense") => NOASSERTION.to_owned(),
         Some("NoneLicense") => "NONE".to_owned(),
         Some(id) if iri.starts_with("https://spdx.org/licenses/") => {
             id.trim_end_matches(".html").to_owned()

@@ -131,33 +131,39 @@ impl SourcesLock {
     /// Takes over newer statements, and returns what differs from the ones pinned before. The
     /// evidence of a statement that stayed the same is kept.
     pub fn update(&mut self, newer: SourcesLock) -> Vec<Difference> {
-        let old = std::mem::replace(self, newer);
+        let old = std::mem::replace(self, newer).sources;
+        let mut is_used = vec![false; old.len()];
+        let mut take = |fits: &dyn Fn(&PinnedSource) -> bool| {
+            let found = (0..old.len()).find(|&at| !is_used[at] && fits(&old[at]))?;
+            is_used[found] = true;
+            Some(&old[found])
+        };
+        // One source may say several things, so what stayed the same is paired first.
+        let same: Vec<Option<&PinnedSource>> = self
+            .sources
+            .iter()
+            .map(|new| take(&|old| old.is_about(new) && old.says_the_same(new)))
+            .collect();
         let mut found = Vec::new();
-        for pinned in &mut self.sources {
-            let before = old.sources.iter().find(|before| before.is_about(pinned));
-            match before {
-                Some(before) if before.says_the_same(pinned) => {
-                    if pinned.evidence_sha256.is_none() {
-                        pinned.evidence_sha256.clone_from(&before.evidence_sha256);
-                        pinned.status = before.status;
-                    }
-                    if pinned.read.is_empty() {
-                        pinned.read.clone_from(&before.read);
-                    }
-                    let changed = before.evidence_sha256.is_some()
-                        && before.evidence_sha256 != pinned.evidence_sha256;
-                    if changed {
-                        found.push(difference(pinned, Some(before), Some(pinned)));
-                    }
-                }
-                before => found.push(difference(pinned, before, Some(pinned))),
+        for (new, same) in self.sources.iter_mut().zip(same) {
+            let Some(before) = same else {
+                let before = take(&|old| old.is_about(new));
+                found.push(difference(new, before, Some(new)));
+                continue;
+            };
+            if new.evidence_sha256.is_none() {
+                new.evidence_sha256.clone_from(&before.evidence_sha256);
+                new.status = before.status;
+            }
+            if new.read.is_empty() {
+                new.read.clone_from(&before.read);
+            }
+            if before.evidence_sha256.is_some() && before.evidence_sha256 != new.evidence_sha256 {
+                found.push(difference(new, Some(before), Some(new)));
             }
         }
-        for before in &old.sources {
-            if !self.sources.iter().any(|pinned| before.is_about(pinned)) {
-                found.push(difference(before, Some(before), None));
-            }
-        }
+        let gone = old.iter().zip(&is_used).filter(|(_, is_used)| !**is_used);
+        found.extend(gone.map(|(before, _)| difference(before, Some(before), None)));
         found
     }
 }

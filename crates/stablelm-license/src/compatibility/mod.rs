@@ -281,11 +281,10 @@ fn judge_term(term: &LicenseTerm, input: &CheckInput, options: &CheckOptions) ->
 
 fn find_row(case: &Case, kind: Option<ComponentKind>, context: Context) -> &'static Row {
     let rows = match (context, kind) {
-        (Context::Agg, _) => table::AGG,
         (Context::Private, _) => table::PRIVATE,
         (Context::Data, _) => table::DATA,
         // Tokenizers and programs lie beside the weights, whatever is done with those.
-        (_, Some(ComponentKind::Tokenizer | ComponentKind::Code)) => table::AGG,
+        (Context::Agg, _) | (_, Some(ComponentKind::Tokenizer | ComponentKind::Code)) => table::AGG,
         (Context::Adapt, Some(ComponentKind::Dataset))
         | (Context::Train, Some(ComponentKind::Dataset) | None) => table::TRAIN,
         (Context::Adapt, Some(ComponentKind::Weights) | None)

@@ -20,11 +20,16 @@ pub(super) fn absent(view: &View) -> Check {
     let Some(ledger) = view.ledger else {
         return Check::absent();
     };
+    let removed = view.subject().filter(|subject| subject.takedown.is_some());
     let has_data = !ledger.sources.is_empty() || !view.data.is_empty();
-    if !has_data && ledger.exclusions.is_empty() {
+    if !has_data && ledger.exclusions.is_empty() && removed.is_none() {
         return Check::absent();
     }
     let mut check = Check::of("no row of Books3 is in use");
+    if let Some(subject) = removed {
+        let reason = format!("{} was taken down and must be absent", subject.name);
+        check.add(Severity::Error, Some("ledger.json"), reason);
+    }
     for exclusion in ledger.exclusions.iter().filter(|left| left.remaining > 0) {
         let reason = format!(
             "{} documents of {} remain",
@@ -66,34 +71,28 @@ pub(super) fn counted(view: &View) -> Check {
         return Check::absent();
     };
     let mut check = Check::of("the ledger counts what was excluded, by rule");
-    match exclusion(view) {
-        Some(found) => {
-            let by_rule: u64 = found.by_rule.values().sum();
-            if by_rule < found.documents_excluded {
-                let reason = format!(
-                    "{} documents were excluded, but the rules account for {by_rule}",
-                    found.documents_excluded
-                );
-                check.add(Severity::Error, Some("ledger.json"), reason);
-            }
-        }
-        None => {
-            let holder = ledger
-                .sources
-                .iter()
-                .find(|source| HOLDERS.contains(&source.kind.as_str()));
-            let severity = if holder.is_some() {
-                Severity::Error
-            } else {
-                Severity::Warning
-            };
-            check.add(
-                severity,
-                Some("ledger.json"),
-                "the ledger does not count the exclusion of Books3",
+    if let Some(found) = exclusion(view) {
+        let by_rule: u64 = found.by_rule.values().sum();
+        if by_rule < found.documents_excluded {
+            let reason = format!(
+                "{} documents were excluded, but the rules account for {by_rule}",
+                found.documents_excluded
             );
+            check.add(Severity::Error, Some("ledger.json"), reason);
         }
+        return check;
     }
+    let could_hold = |kind: &str| HOLDERS.contains(&kind);
+    let severity = if ledger.sources.iter().any(|source| could_hold(&source.kind)) {
+        Severity::Error
+    } else {
+        Severity::Warning
+    };
+    check.add(
+        severity,
+        Some("ledger.json"),
+        "the ledger does not count the exclusion of Books3",
+    );
     check
 }
 

@@ -148,8 +148,8 @@ pub(super) fn endorsement(view: &View) -> Check {
 /// True for texts that people write, and that are no license.
 fn is_prose(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    !is_license_file(path)
-        && (DOCUMENTS.contains(&path) || lower.ends_with(".md") || lower.ends_with(".txt"))
+    let is_text = [".md", ".txt"].iter().any(|end| lower.ends_with(end));
+    !is_license_file(path) && (is_text || DOCUMENTS.contains(&path))
 }
 
 /// Returns the places of phrases that claim support near one of the names.

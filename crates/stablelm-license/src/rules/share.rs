@@ -269,7 +269,8 @@ fn declared(view: &View, check: &mut Check) {
     };
     let differs = |value: &str| {
         let known = crate::terms::term(value);
-        known.id != subject.license && !subject.license.contains(' ')
+        let both_unknown = known.is_unknown() && subject.is_unlicensed();
+        known.id != subject.license && !both_unknown && !subject.license.contains(' ')
     };
     if let Some(readme) = view.text("README.md")
         && let Some((front, _)) = FrontMatter::split(readme)
