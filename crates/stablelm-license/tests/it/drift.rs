@@ -215,7 +215,7 @@ fn statements_are_pinned_and_drift_is_found() {
     newer.sources[5].revision = Some("abc".to_owned());
     let found = lock.update(newer);
     assert_eq!(found.len(), 3, "{found:#?}");
-    assert_eq!(found[0].after.as_deref(), Some("mit"));
+    assert_eq!(found[0].after.as_deref(), Some("mit at 88ff7b1"));
     assert_eq!(found[2].after, None);
     assert!(matches!(
         SourcesLock::from_json(br#"{"version": 9, "sources": []}"#),
