@@ -23,6 +23,9 @@ pub(crate) enum LicenseCommand {
     Notice(LicenseNotice),
     Card(LicenseCard),
     Cite(LicenseCite),
+    Check(LicenseCheck),
+    Diff(LicenseDiff),
+    Sources(LicenseSources),
 }
 
 /// Show license, creators, claims and their sources
@@ -35,6 +38,9 @@ pub(crate) enum LicenseCommand {
 pub(crate) struct LicenseSubject {
     /// A model folder, a prepared data folder, a safetensors file, or a component's id
     pub(crate) subject: Option<String>,
+    /// A file of further components, `{"components": [...]}`; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -89,4 +95,131 @@ pub(crate) enum CiteFormat {
     Bibtex,
     /// CITATION.cff 1.2.0.
     Cff,
+}
+
+/// Check whether licenses go together, and what they ask for
+///
+/// BASE and each WITH are a license expression (`CC-BY-SA-4.0`, `mit OR apache-2.0`), a component's id,
+/// or a folder or ledger.json. Put `contents:` before a license that covers what lies in a database
+/// and not the database. Exit code 1 for CONFLICT, and with --strict also for REVIEW and UNKNOWN.
+#[derive(Debug, Args)]
+#[command(after_help = concat!("Examples:\n  \
+    stablelm license check --base CC-BY-SA-4.0 --with MIT --outbound CC-BY-SA-4.0 --context adapt\n  \
+    stablelm license check --base stablelm-3b-4e1t --outbound Apache-2.0 --context adapt --json\n  \
+    stablelm license check --base prepared --outbound ODC-By-1.0 --context data --strict\n\n",
+    "stablelm reports license facts and applies mechanical rules. It is not legal advice, and an OK\n\
+    verdict is not a permission. `stablelm license --help` has the full statement."))]
+pub(crate) struct LicenseCheck {
+    /// What is built on: an expression, a component's id, a folder or a ledger
+    #[arg(long)]
+    pub(crate) base: String,
+    /// What comes in besides; may be given again
+    #[arg(long = "with", value_name = "WITH")]
+    pub(crate) with: Vec<String>,
+    /// The license that the result goes out under; not needed for agg and private
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) outbound: Option<String>,
+    /// What is done
+    #[arg(long, value_enum)]
+    pub(crate) context: CheckContext,
+    /// How open questions of law are read
+    #[arg(long, value_enum, default_value = "conservative")]
+    pub(crate) posture: CheckPosture,
+    /// Who asks: a creator's name or hub account, believed where a ledger or the registry records it
+    #[arg(long, value_name = "ID")]
+    pub(crate) owner: Option<String>,
+    /// Publish data as a recipe (manifest, hashes and rules), without its text
+    #[arg(long)]
+    pub(crate) recipe_only: bool,
+    /// Fail for REVIEW and UNKNOWN too
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// A file of further components, `{"components": [...]}`; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: Vec<PathBuf>,
+    /// Write the findings to this file as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sarif: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// What is done with the material.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckContext {
+    /// Side by side in one release.
+    Agg,
+    /// Into one set of weights.
+    Adapt,
+    /// From data into weights.
+    Train,
+    /// Merged data published again.
+    Data,
+    /// Used inside, shared with nobody.
+    Private,
+}
+
+/// How open questions of law are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckPosture {
+    /// Training follows the licenses of its data.
+    Conservative,
+    /// Training may need no permission.
+    Permissive,
+}
+
+/// Show what differs between two ledgers or two bills of materials
+///
+/// A and B are both ledgers (a folder, a ledger.json or a component's id), or both bills of
+/// materials (CycloneDX or SPDX 3 as JSON). Exit code 1 when something drifted; changes that were
+/// only appended to the record are listed and are no drift.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    stablelm license diff published converted\n  \
+    stablelm license diff old.cdx.json new.spdx3.json --json")]
+pub(crate) struct LicenseDiff {
+    /// The earlier one
+    pub(crate) a: String,
+    /// The later one
+    pub(crate) b: String,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Pin where and when each license statement was read
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    stablelm license sources pin registry.json\n  \
+    stablelm license sources update registry.json --lock sources.lock.json")]
+pub(crate) struct LicenseSources {
+    #[command(subcommand)]
+    pub(crate) command: SourcesCommand,
+}
+
+/// What to do with the pinned statements.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourcesCommand {
+    /// Write a new lock file of every statement as it stands
+    Pin(SourcesFiles),
+    /// Bring a lock file up to date and list what differs; exit code 1 when something drifted
+    Update(SourcesFiles),
+}
+
+/// The files with statements, and the lock.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    stablelm license sources pin registry.json\n  \
+    stablelm license sources pin registry.json --evidence https://example.org/card=card.html")]
+pub(crate) struct SourcesFiles {
+    /// Registry files, ledgers or prepared folders
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The lock file
+    #[arg(long, value_name = "FILE", default_value = "sources.lock.json")]
+    pub(crate) lock: PathBuf,
+    /// A saved copy of a source, as SOURCE=FILE: its hash and today are noted; may be given again
+    #[arg(long, value_name = "SOURCE=FILE")]
+    pub(crate) evidence: Vec<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
