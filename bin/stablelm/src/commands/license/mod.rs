@@ -1,4 +1,11 @@
-//! `stablelm license show|notice|card|cite`
+//! `stablelm license ...`
+
+mod changes;
+mod findings;
+mod folder;
+mod lint;
+mod sign;
+mod verify;
 
 use std::path::Path;
 
@@ -34,6 +41,10 @@ pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, Comman
                 CiteFormat::Cff => cite_cff,
             },
         )?,
+        LicenseCommand::Lint(args) => return lint::run(&args, ui),
+        LicenseCommand::Changes(args) => return changes::run(&args, ui),
+        LicenseCommand::Sign(args) => return sign::run(&args, ui),
+        LicenseCommand::Verify(args) => return verify::run(&args, ui),
     }
     Ok(ExitStatus::Success)
 }
