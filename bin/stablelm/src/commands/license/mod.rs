@@ -1,8 +1,8 @@
 //! `stablelm license ...`
 
 mod changes;
+mod contents;
 mod findings;
-mod folder;
 mod lint;
 mod sign;
 mod verify;

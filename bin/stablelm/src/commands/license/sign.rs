@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use stablelm_license::oms::{self, SignedManifest, SigningKey};
 
-use super::folder;
+use super::contents;
 use crate::args::LicenseSign;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &LicenseSign, ui: &Ui) -> Result<ExitStatus, CommandErro
         .clone()
         .unwrap_or_else(|| args.folder.join(SIGNATURE));
     output::refuse_existing(&target, args.overwrite)?;
-    let found = folder::read(&args.folder)?;
+    let found = contents::read(&args.folder)?;
     if let Some(link) = found.links.first() {
         let error = anyhow!("`{link}` is a link, and a signature is over files");
         return Err(CommandError::input(error).hint("put the file itself in its place"));

@@ -12,8 +12,8 @@ use stablelm_license::oms::{
 use stablelm_license::verify::{Unreadable, Verification, VerifyOptions, verify};
 use stablelm_license::{Finding, Ledger, Severity};
 
+use super::contents::{self, Contents};
 use super::findings;
-use super::folder::{self, Folder};
 use super::sign::{SIGNATURE, inside};
 use crate::args::LicenseVerify;
 use crate::error::CommandError;
@@ -46,7 +46,7 @@ struct Signature {
 
 pub(super) fn run(args: &LicenseVerify, ui: &Ui) -> Result<ExitStatus, CommandError> {
     let parent = args.parent.as_deref().map(parent_ledger).transpose()?;
-    let found = folder::read(&args.folder)?;
+    let found = contents::read(&args.folder)?;
     let mut extra = Vec::new();
     let mut unreadable = found.unreadable.clone();
     let signature = signature(args, &found, &mut extra, &mut unreadable)?;
@@ -110,7 +110,7 @@ fn parent_ledger(path: &Path) -> Result<Ledger, CommandError> {
 /// Reads the signature, if there is one or has to be one, and compares the folder with it.
 fn signature(
     args: &LicenseVerify,
-    found: &Folder,
+    found: &Contents,
     extra: &mut Vec<Finding>,
     unreadable: &mut Vec<Unreadable>,
 ) -> Result<Option<Signature>, CommandError> {
@@ -199,7 +199,7 @@ fn public_key(path: &Path) -> Result<VerificationKey, CommandError> {
 /// Hashes what a manifest lists, where it is not known yet, and compares.
 fn differences(
     args: &LicenseVerify,
-    found: &Folder,
+    found: &Contents,
     manifest: &SignedManifest,
     signature: &Path,
 ) -> Result<Vec<Difference>, CommandError> {
@@ -217,7 +217,7 @@ fn differences(
         let sha256 = if is_whole {
             known.sha256.clone()
         } else {
-            folder::sha256_of(&args.folder.join(&piece.path), piece.bytes)
+            contents::sha256_of(&args.folder.join(&piece.path), piece.bytes)
                 .with_context(|| format!("failed to read `{}`", piece.path))
                 .map_err(CommandError::input)?
         };
@@ -226,7 +226,7 @@ fn differences(
     Ok(manifest.differences(&hashes))
 }
 
-fn links(found: &Folder, extra: &mut Vec<Finding>) {
+fn links(found: &Contents, extra: &mut Vec<Finding>) {
     for link in &found.links {
         let reason = format!("`{link}` is a link; what it leads to is not part of the folder");
         extra.push(finding(link, Severity::Error, "FILE-LINK", reason));

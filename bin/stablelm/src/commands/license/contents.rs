@@ -24,7 +24,7 @@ const TEXT_ENDINGS: [&str; 7] = [".md", ".json", ".cff", ".toml", ".txt", ".yml"
 const TEXT_NAMES: [&str; 3] = ["LICENSE", "NOTICE", "COPYING"];
 
 /// What is in a folder.
-pub(super) struct Folder {
+pub(super) struct Contents {
     pub(super) release: Release,
     /// Documents that can't be read, with the reason.
     pub(super) unreadable: Vec<Unreadable>,
@@ -33,13 +33,13 @@ pub(super) struct Folder {
 }
 
 /// Reads a folder; every byte of it is hashed.
-pub(super) fn read(folder: &Path) -> Result<Folder, CommandError> {
+pub(super) fn read(folder: &Path) -> Result<Contents, CommandError> {
     if !folder.is_dir() {
         let what = format!("`{}` is not a folder", folder.display());
         return Err(CommandError::input(anyhow!(what))
             .hint("give the folder of a model or of prepared data"));
     }
-    let mut found = Folder {
+    let mut found = Contents {
         release: Release::default(),
         unreadable: Vec::new(),
         links: Vec::new(),
@@ -53,7 +53,7 @@ pub(super) fn read(folder: &Path) -> Result<Folder, CommandError> {
     Ok(found)
 }
 
-fn walk(folder: &Path, below: &str, found: &mut Folder) -> anyhow::Result<()> {
+fn walk(folder: &Path, below: &str, found: &mut Contents) -> anyhow::Result<()> {
     let reading = || format!("failed to read `{}`", folder.display());
     for entry in fs::read_dir(folder).with_context(reading)? {
         let entry = entry.with_context(reading)?;
@@ -81,7 +81,7 @@ fn walk(folder: &Path, below: &str, found: &mut Folder) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn file(file: &Path, path: String, found: &mut Folder) -> anyhow::Result<()> {
+fn file(file: &Path, path: String, found: &mut Contents) -> anyhow::Result<()> {
     let size = fs::metadata(file)?.len();
     let name = path.rsplit('/').next().unwrap_or(&path);
     let is_text = size <= MAX_TEXT
