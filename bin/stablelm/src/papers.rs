@@ -35,7 +35,7 @@ pub(crate) fn ledger_of_checkpoint(
             let changes = found.map(|ledger| ledger.changes).unwrap_or_default();
             Ok(Ledger {
                 changes,
-                ..ledger_of_component(id)?
+                ..ledger_of_component(id, &Registry::builtin())?
             })
         }
         (None, Some(ledger)) => Ok(ledger),
@@ -74,9 +74,17 @@ fn verified(ledger: Ledger, file: &Path) -> Result<Ledger, CommandError> {
 
 /// Finds out what a path or a registry id is.
 pub(crate) fn ledger_of_subject(subject: &str) -> Result<Ledger, CommandError> {
+    ledger_of_subject_in(subject, &Registry::builtin())
+}
+
+/// The same, with components that the user knows.
+pub(crate) fn ledger_of_subject_in(
+    subject: &str,
+    registry: &Registry,
+) -> Result<Ledger, CommandError> {
     let path = Path::new(subject);
     if !path.exists() {
-        return ledger_of_component(subject);
+        return ledger_of_component(subject, registry);
     }
     if let Some(ledger) = ledger_beside(path)? {
         return Ok(ledger);
@@ -157,10 +165,9 @@ fn license_file(license: &str) -> String {
     }
 }
 
-fn ledger_of_component(id: &str) -> Result<Ledger, CommandError> {
-    let registry = Registry::builtin();
+fn ledger_of_component(id: &str, registry: &Registry) -> Result<Ledger, CommandError> {
     if let Some(component) = registry.get(id) {
-        return Ok(Ledger::for_model_in(component, &registry));
+        return Ok(Ledger::for_model_in(component, registry));
     }
     let error = CommandError::input(anyhow!(
         "`{id}` is neither a path nor a component of the license registry"

@@ -358,6 +358,7 @@ fn declared(value: &str) -> Claim {
         source: "README.md".to_owned(),
         revision: None,
         read: String::new(),
+        evidence_sha256: None,
         status: ClaimStatus::Verified,
         note: Some("The front matter of the card that came with the files.".to_owned()),
     }

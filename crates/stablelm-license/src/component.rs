@@ -102,6 +102,7 @@ impl Component {
                 source: "nothing that came with it".to_owned(),
                 revision: None,
                 read: String::new(),
+                evidence_sha256: None,
                 status: ClaimStatus::Unverified,
                 note: None,
             }],
@@ -159,6 +160,9 @@ pub struct Claim {
     /// The day it was read, `YYYY-MM-DD`; empty when nobody noted it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub read: String,
+    /// The SHA-256 of the source as it was read, in lower-case hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_sha256: Option<String>,
     /// Whether the source itself was read.
     pub status: ClaimStatus,
     /// What else there is to know.

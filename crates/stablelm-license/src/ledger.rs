@@ -41,6 +41,67 @@ pub struct Ledger {
     /// What was done, oldest first.
     #[serde(default)]
     pub changes: Vec<ChangeRecord>,
+    /// What the licenses ask for, and how far it was met when somebody last looked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obligations: Vec<Obligation>,
+    /// What licensors asked to remove from the documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removal_requests: Vec<RemovalRequest>,
+    /// Broken terms, and when they were discovered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<Violation>,
+}
+
+/// What one rule came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obligation {
+    /// The rule's name, such as `SA-01`.
+    pub rule: String,
+    /// Whether it is met.
+    pub state: ObligationState,
+    /// What was looked at or found, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+}
+
+/// Whether a rule is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObligationState {
+    /// It is kept.
+    Met,
+    /// Something is still to be done or to be looked at.
+    Open,
+    /// It is broken.
+    Broken,
+    /// It asks for nothing here.
+    NotApplicable,
+}
+
+/// That a licensor asked to remove its name or another notice, as CC BY-SA 4.0 3(a)(3) lets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalRequest {
+    /// The id of the component.
+    pub component: String,
+    /// The text to remove.
+    pub text: String,
+    /// The day of the request, `YYYY-MM-DD`.
+    pub date: String,
+    /// Where it can be read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+}
+
+/// That a term was broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// The rule's name.
+    pub rule: String,
+    /// The day of its discovery, `YYYY-MM-DD`; from then on there are 30 days to cure it.
+    pub discovered: String,
+    /// The day on which it was cured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cured: Option<String>,
 }
 
 /// That one component came from another.
@@ -272,7 +333,7 @@ impl Ledger {
             .filter(|component| self.is_left_out(&component.id))
     }
 
-    fn is_left_out(&self, id: &str) -> bool {
+    pub(crate) fn is_left_out(&self, id: &str) -> bool {
         self.exclusions
             .iter()
             .any(|exclusion| exclusion.component == id)
@@ -328,6 +389,9 @@ impl Ledger {
             sources: Vec::new(),
             exclusions: Vec::new(),
             changes: Vec::new(),
+            obligations: Vec::new(),
+            removal_requests: Vec::new(),
+            violations: Vec::new(),
         }
     }
 }

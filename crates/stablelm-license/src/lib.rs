@@ -29,9 +29,11 @@ mod attribution;
 mod card;
 mod changes;
 mod cite;
+mod compatibility;
 mod component;
 mod croissant;
 pub mod detect;
+mod diff;
 mod finding;
 mod front_matter;
 mod ledger;
@@ -40,8 +42,12 @@ mod notice;
 pub mod oms;
 mod registry;
 mod release;
+mod rules;
 mod safetensors;
+mod sarif;
+mod sources;
 mod spdx;
+mod terms;
 mod text;
 pub mod verify;
 
@@ -49,6 +55,9 @@ pub use attribution::{attribution_line, attribution_markdown};
 pub use card::{ModelFacts, ledger_from_card, model_card};
 pub use changes::{ChainError, ChangeKind, ChangeRecord, NewChange};
 pub use cite::{cite_bibtex, cite_cff};
+pub use compatibility::{
+    CheckInput, CheckOptions, CheckReport, Context, Judgment, Posture, Verdict, check,
+};
 pub use component::{
     Author, Citation, Claim, ClaimKind, ClaimStatus, Component, ComponentKind, Gate, Relation,
     RelationKind, SourceMatch, Takedown,
@@ -57,10 +66,18 @@ pub use croissant::{
     CroissantDataset, CroissantField, CroissantFile, CroissantRecordSet, CroissantType, RaiTerm,
     croissant,
 };
+pub use diff::{BomError, Difference, DifferenceKind, diff_boms, diff_ledgers};
 pub use finding::{Finding, Severity};
-pub use ledger::{Edge, Exclusion, LEDGER_VERSION, Ledger, LedgerError, SourceUse};
+pub use ledger::{
+    Edge, Exclusion, LEDGER_VERSION, Ledger, LedgerError, Obligation, ObligationState,
+    RemovalRequest, SourceUse, Violation,
+};
 pub use notice::{DISCLAIMER, notice};
-pub use registry::Registry;
+pub use registry::{Registry, RegistryError};
 pub use release::{Release, ReleaseFile};
+pub use rules::{Outcome, Rule, audit, duties, is_prefix, obligations, outcomes, rule, rules};
 pub use safetensors::{ledger_from_safetensors_metadata, safetensors_metadata};
+pub use sarif::sarif;
+pub use sources::{PinnedSource, SOURCES_LOCK_VERSION, SourcesError, SourcesLock};
 pub use spdx::{NOASSERTION, hub_license_id, license_text, license_url};
+pub use terms::{ExpressionError, LicenseClass, LicenseExpression, LicenseTerm};

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use serde::Deserialize;
+use thiserror::Error;
 
 use crate::component::Component;
 
@@ -31,6 +32,18 @@ pub struct Registry {
     components: Vec<Component>,
 }
 
+/// Why bytes are not a registry file.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The bytes are not JSON of the form `{"components": [...]}`.
+    #[error("failed to read the license registry")]
+    Json(#[source] serde_json::Error),
+    /// Two components have the same id.
+    #[error("component `{0}` stands in the license registry twice")]
+    Twice(String),
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RegistryFile {
@@ -42,6 +55,41 @@ impl Registry {
     pub fn builtin() -> Registry {
         static BUILTIN: OnceLock<Registry> = OnceLock::new();
         BUILTIN.get_or_init(read_builtin).clone()
+    }
+
+    /// Returns a registry without components, to be filled by [`Registry::with_user`].
+    pub fn empty() -> Registry {
+        Registry {
+            components: Vec::new(),
+        }
+    }
+
+    /// Returns this registry with the components of a user's file, `{"components": [...]}`.
+    ///
+    /// A component of the user stands before all others and replaces the one with its id, so what
+    /// the user knows better counts. The statement that something was taken down stays.
+    ///
+    /// # Errors
+    /// When the bytes are no registry file, or an id stands in it twice.
+    pub fn with_user(mut self, bytes: &[u8]) -> Result<Registry, RegistryError> {
+        let file: RegistryFile = serde_json::from_slice(bytes).map_err(RegistryError::Json)?;
+        let mut components: Vec<Component> = Vec::new();
+        for mut component in file.components {
+            if components.iter().any(|other| other.id == component.id) {
+                return Err(RegistryError::Twice(component.id));
+            }
+            let replaced = self
+                .components
+                .iter()
+                .position(|old| old.id == component.id);
+            if let Some(position) = replaced {
+                let old = self.components.remove(position);
+                component.takedown = component.takedown.or(old.takedown);
+            }
+            components.push(component);
+        }
+        components.append(&mut self.components);
+        Ok(Registry { components })
     }
 
     /// Returns a component by id, hub id (with or without `@revision`), name or alias, in any

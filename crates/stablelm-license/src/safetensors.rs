@@ -194,6 +194,7 @@ fn claim(license: &str) -> Claim {
         source: "the header of the safetensors file".to_owned(),
         revision: None,
         read: String::new(),
+        evidence_sha256: None,
         status: ClaimStatus::Verified,
         note: None,
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Json;
+use super::license_checks::{LicenseChanges, LicenseLint, LicenseSign, LicenseVerify};
 
 /// Show licenses and write the papers that go with a model or with data
 ///
@@ -27,6 +28,9 @@ pub(crate) enum LicenseCommand {
     Changes(LicenseChanges),
     Sign(LicenseSign),
     Verify(LicenseVerify),
+    Check(LicenseCheck),
+    Diff(LicenseDiff),
+    Sources(LicenseSources),
 }
 
 /// Show license, creators, claims and their sources
@@ -39,6 +43,9 @@ pub(crate) enum LicenseCommand {
 pub(crate) struct LicenseSubject {
     /// A model folder, a prepared data folder, a safetensors file, or a component's id
     pub(crate) subject: Option<String>,
+    /// A file of further components, `{"components": [...]}`; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -95,150 +102,129 @@ pub(crate) enum CiteFormat {
     Cff,
 }
 
-/// Look model cards and citation files over, with line and column
+/// Check whether licenses go together, and what they ask for
 ///
-/// Exit code 1 when there are errors.
+/// BASE and each WITH are a license expression (`CC-BY-SA-4.0`, `mit OR apache-2.0`), a component's id,
+/// or a folder or ledger.json. Put `contents:` before a license that covers what lies in a database
+/// and not the database. Exit code 1 for CONFLICT, and with --strict also for REVIEW and UNKNOWN.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    stablelm license lint README.md CITATION.cff\n  \
-    stablelm license lint converted-model --fix --strict")]
-pub(crate) struct LicenseLint {
-    /// Cards (`*.md`), citation files (`*.cff`), or folders that hold `README.md` or `CITATION.cff`
-    #[arg(required = true, value_name = "PATH")]
-    pub(crate) paths: Vec<PathBuf>,
-    /// Apply the fixes that have only one reading; every other byte stays
+#[command(after_help = concat!("Examples:\n  \
+    stablelm license check --base CC-BY-SA-4.0 --with MIT --outbound CC-BY-SA-4.0 --context adapt\n  \
+    stablelm license check --base stablelm-3b-4e1t --outbound Apache-2.0 --context adapt --json\n  \
+    stablelm license check --base prepared --outbound ODC-By-1.0 --context data --strict\n\n",
+    "stablelm reports license facts and applies mechanical rules. It is not legal advice, and an OK\n\
+    verdict is not a permission. `stablelm license --help` has the full statement."))]
+pub(crate) struct LicenseCheck {
+    /// What is built on: an expression, a component's id, a folder or a ledger
     #[arg(long)]
-    pub(crate) fix: bool,
-    /// Fail on warnings too
+    pub(crate) base: String,
+    /// What comes in besides; may be given again
+    #[arg(long = "with", value_name = "WITH")]
+    pub(crate) with: Vec<String>,
+    /// The license that the result goes out under; not needed for agg and private
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) outbound: Option<String>,
+    /// What is done
+    #[arg(long, value_enum)]
+    pub(crate) context: CheckContext,
+    /// How open questions of law are read
+    #[arg(long, value_enum, default_value = "conservative")]
+    pub(crate) posture: CheckPosture,
+    /// Who asks: a creator's name or hub account, believed where a ledger or the registry records it
+    #[arg(long, value_name = "ID")]
+    pub(crate) owner: Option<String>,
+    /// Publish data as a recipe (manifest, hashes and rules), without its text
+    #[arg(long)]
+    pub(crate) recipe_only: bool,
+    /// Fail for REVIEW and UNKNOWN too
     #[arg(long)]
     pub(crate) strict: bool,
+    /// A file of further components, `{"components": [...]}`; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: Vec<PathBuf>,
+    /// Write the findings to this file as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sarif: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
 
-/// Show or extend the record of changes
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    stablelm license changes converted-model show\n  \
-    stablelm license changes converted-model add --kind finetune --detail \"3 epochs on our notes\"")]
-pub(crate) struct LicenseChanges {
-    /// A model folder or a prepared data folder
-    pub(crate) folder: PathBuf,
-    #[command(subcommand)]
-    pub(crate) command: LicenseChangesCommand,
-}
-
-/// What to do with the record of changes.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LicenseChangesCommand {
-    Show(LicenseChangesShow),
-    Add(LicenseChangesAdd),
-}
-
-/// List the changes, oldest first
-///
-/// Exit code 1 when the record was edited.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    stablelm license changes converted-model show\n  \
-    stablelm license changes converted-model show --json")]
-pub(crate) struct LicenseChangesShow {
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-/// Append a change to CHANGES.json and ledger.json
-///
-/// Refuses when the record so far does not hold. The headers of weights keep what they say; convert again to have the change there too.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    stablelm license changes model add --kind finetune --detail \"3 epochs on our notes\"\n  \
-    stablelm license changes model add --kind merge --detail \"mean of two\" --tool mergekit")]
-pub(crate) struct LicenseChangesAdd {
-    /// What kind of change it is
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub(crate) kind: RecordedChange,
-    /// What was done, in a sentence
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) detail: String,
-    /// The program that made it; default: stablelm
-    #[arg(long, value_name = "NAME")]
-    pub(crate) tool: Option<String>,
-    /// That program's version; default: ours for stablelm, else `unknown`
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) tool_version: Option<String>,
-    /// SHA-256 of what was changed, if known
-    #[arg(long, value_name = "HEX")]
-    pub(crate) from_sha256: Option<String>,
-}
-
-/// A kind of change.
+/// What is done with the material.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RecordedChange {
-    /// The file format, with the same numbers.
-    Format,
-    /// The type the numbers are stored in.
-    Dtype,
-    /// How the tensors are divided over files.
-    Reshard,
-    /// Names of tensors or files.
-    Rename,
-    /// Numbers replaced by coarser ones.
-    Quantize,
-    /// Further training.
-    Finetune,
-    /// Combination with another model.
-    Merge,
-    /// Parts or documents left out.
-    Filter,
+pub(crate) enum CheckContext {
+    /// Side by side in one release.
+    Agg,
+    /// Into one set of weights.
+    Adapt,
+    /// From data into weights.
+    Train,
+    /// Merged data published again.
+    Data,
+    /// Used inside, shared with nobody.
+    Private,
 }
 
-/// Sign every file of a folder with a key (OpenSSF Model Signing 1.0)
+/// How open questions of law are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckPosture {
+    /// Training follows the licenses of its data.
+    Conservative,
+    /// Training may need no permission.
+    Permissive,
+}
+
+/// Show what differs between two ledgers or two bills of materials
 ///
-/// Keys are PEM files on the curve P-256 or P-384 without a passphrase, such as
-/// `openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes.
+/// A and B are both ledgers (a folder, a ledger.json or a component's id), or both bills of
+/// materials (CycloneDX or SPDX 3 as JSON). Exit code 1 when something drifted; changes that were
+/// only appended to the record are listed and are no drift.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    stablelm license sign converted-model --key key.pem\n  \
-    stablelm license sign converted-model --key key.pem --output converted-model.sig")]
-pub(crate) struct LicenseSign {
-    /// The folder
-    pub(crate) folder: PathBuf,
-    /// The private key (PEM: PKCS #8 or SEC 1)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
-    /// Where the signature goes; default: `model.sig` in the folder
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// Replace a signature that is there
-    #[arg(long)]
-    pub(crate) overwrite: bool,
+    stablelm license diff published converted\n  \
+    stablelm license diff old.cdx.json new.spdx3.json --json")]
+pub(crate) struct LicenseDiff {
+    /// The earlier one
+    pub(crate) a: String,
+    /// The later one
+    pub(crate) b: String,
     #[command(flatten)]
     pub(crate) json: Json,
 }
 
-/// Check a folder: every file, every document, whether they agree, the signature
-///
-/// Exit code 1 when something is wrong, 3 when a document can't be read.
+/// Pin where and when each license statement was read
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    stablelm license verify converted-model\n  \
-    stablelm license verify converted-model --key key.pub.pem --parent base-model")]
-pub(crate) struct LicenseVerify {
-    /// The folder
-    pub(crate) folder: PathBuf,
-    /// The public key the signature has to be from (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
-    /// The signature; default: `model.sig` in the folder, if it is there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) signature: Option<PathBuf>,
-    /// What the folder was made from: its ledger, or the folder that holds it
-    #[arg(long, value_name = "LEDGER|DIR")]
-    pub(crate) parent: Option<PathBuf>,
-    /// Fail on warnings too
-    #[arg(long)]
-    pub(crate) strict: bool,
+    stablelm license sources pin registry.json\n  \
+    stablelm license sources update registry.json --lock sources.lock.json")]
+pub(crate) struct LicenseSources {
+    #[command(subcommand)]
+    pub(crate) command: SourcesCommand,
+}
+
+/// What to do with the pinned statements.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourcesCommand {
+    /// Write a new lock file of every statement as it stands
+    Pin(SourcesFiles),
+    /// Bring a lock file up to date and list what differs; exit code 1 when something drifted
+    Update(SourcesFiles),
+}
+
+/// The files with statements, and the lock.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    stablelm license sources pin registry.json\n  \
+    stablelm license sources pin registry.json --evidence https://example.org/card=card.html")]
+pub(crate) struct SourcesFiles {
+    /// Registry files, ledgers or prepared folders
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The lock file
+    #[arg(long, value_name = "FILE", default_value = "sources.lock.json")]
+    pub(crate) lock: PathBuf,
+    /// A saved copy of a source, as SOURCE=FILE: its hash and today are noted; may be given again
+    #[arg(long, value_name = "SOURCE=FILE")]
+    pub(crate) evidence: Vec<String>,
     #[command(flatten)]
     pub(crate) json: Json,
 }

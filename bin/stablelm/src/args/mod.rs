@@ -5,6 +5,7 @@ mod checkpoint;
 mod data;
 mod eval;
 mod license;
+mod license_checks;
 mod run;
 
 use std::path::PathBuf;
@@ -19,8 +20,12 @@ pub(crate) use data::{
 };
 pub(crate) use eval::{Eval, EvalCommand, Perplexity};
 pub(crate) use license::{
-    CiteFormat, License, LicenseChanges, LicenseChangesAdd, LicenseChangesCommand, LicenseCommand,
-    LicenseDocument, LicenseLint, LicenseSign, LicenseVerify, RecordedChange,
+    CheckContext, CheckPosture, CiteFormat, License, LicenseCheck, LicenseCommand, LicenseDiff,
+    LicenseDocument, LicenseSources, LicenseSubject, SourcesCommand, SourcesFiles,
+};
+pub(crate) use license_checks::{
+    LicenseChanges, LicenseChangesAdd, LicenseChangesCommand, LicenseLint, LicenseSign,
+    LicenseVerify, RecordedChange,
 };
 pub(crate) use run::{ModelArgs, Run, RunDtype};
 

@@ -96,3 +96,203 @@ fn a_file_is_written_once() {
 fn an_unknown_subject_gets_a_suggestion() {
     insta::assert_snapshot!(Runner::new().snapshot(&["license", "show", "stablelm-3b-4e1"]));
 }
+
+#[test]
+fn licenses_that_do_not_go_together_fail_with_clause_and_source() {
+    let runner = Runner::new();
+    let check = |args: &[&str], code: i32, verdict: &str| {
+        let args = [&["license", "check", "--json"], args].concat();
+        let output = runner.output(&args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["verdict"], verdict, "{args:?}: {answer:#}");
+        for finding in answer["findings"].as_array().unwrap() {
+            for key in ["rule", "clause", "severity", "reason", "source"] {
+                assert!(finding[key].is_string(), "{key} of {finding:#}");
+            }
+        }
+    };
+    let model = "stabilityai/stablelm-3b-4e1t";
+    let adapt = ["--base", model, "--context", "adapt", "--outbound"];
+    check(&[&adapt[..], &["CC-BY-SA-4.0"]].concat(), 0, "OK");
+    check(&[&adapt[..], &["apache-2.0"]].concat(), 1, "CONFLICT");
+    check(&[&adapt[..], &["GPL-3.0-or-later"]].concat(), 0, "REVIEW");
+    check(
+        &[&adapt[..], &["GPL-3.0-or-later", "--strict"]].concat(),
+        1,
+        "REVIEW",
+    );
+    check(&[&adapt[..], &["other"]].concat(), 0, "UNKNOWN");
+    check(&[&adapt[..], &["other", "--strict"]].concat(), 1, "UNKNOWN");
+    check(
+        &[&adapt[..], &["MIT", "--owner", "Stability AI"]].concat(),
+        0,
+        "OK",
+    );
+    check(
+        &[&adapt[..], &["MIT", "--owner", "Somebody"]].concat(),
+        1,
+        "CONFLICT",
+    );
+    let train = ["--context", "train", "--outbound", "CC-BY-SA-4.0", "--base"];
+    check(
+        &[&train[..], &["CC-BY-SA-4.0", "--with", "cc0-1.0"]].concat(),
+        0,
+        "OK",
+    );
+    check(
+        &[&train[..], &[model, "--with", "pes2o"]].concat(),
+        0,
+        "OBLIGATIONS",
+    );
+    check(&[&train[..], &["CC-BY-NC-4.0"]].concat(), 1, "CONFLICT");
+    check(
+        &[&train[..], &["CC-BY-NC-4.0", "--posture", "permissive"]].concat(),
+        0,
+        "REVIEW",
+    );
+    check(
+        &[&train[..], &["books3", "--posture", "permissive"]].concat(),
+        1,
+        "CONFLICT",
+    );
+    let data = [
+        "--context",
+        "data",
+        "--outbound",
+        "ODC-By-1.0",
+        "--base",
+        "odc-by",
+        "--with",
+    ];
+    check(&[&data[..], &["CC-BY-SA-4.0"]].concat(), 1, "CONFLICT");
+    check(
+        &[&data[..], &["contents:CC-BY-SA-3.0"]].concat(),
+        0,
+        "OBLIGATIONS",
+    );
+    check(
+        &["--context", "agg", "--base", model, "--with", "Apache-2.0"],
+        0,
+        "OK",
+    );
+    check(&["--context", "private", "--base", model], 0, "OK");
+}
+
+#[test]
+fn a_malformed_license_is_told_with_its_place() {
+    let output = Runner::new().output(&[
+        "license",
+        "check",
+        "--base",
+        "MIT AND",
+        "--outbound",
+        "MIT",
+        "--context",
+        "adapt",
+    ]);
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("`MIT AND`") && stderr.contains("column 8"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_converted_model_is_checked_compared_and_its_sources_pinned() {
+    let runner = Runner::new();
+    runner.ok(&["convert", &fixture("model"), "model", "-q"]);
+    let shown = runner.ok(&["license", "show", "model"]);
+    assert!(
+        shown.contains("Obligations still open: none found"),
+        "{shown}"
+    );
+    std::fs::remove_file(runner.path().join("model/NOTICE")).unwrap();
+    let shown = runner.ok(&["license", "show", "model"]);
+    assert!(
+        shown.contains("SA-03  CC BY-SA 4.0 3(a)(1)(A)(iii)"),
+        "{shown}"
+    );
+
+    let check = [
+        "license",
+        "check",
+        "--base",
+        "model",
+        "--context",
+        "adapt",
+        "--outbound",
+    ];
+    runner.ok(&[&check[..], &["CC-BY-SA-4.0"]].concat());
+    let text = runner.output(&[&check[..], &["MIT", "--sarif", "found.sarif"]].concat());
+    let stdout = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        stdout.starts_with("CONFLICT") && stdout.contains("not legal advice"),
+        "{stdout}"
+    );
+    let sarif = std::fs::read(runner.path().join("found.sarif")).unwrap();
+    let sarif: serde_json::Value = serde_json::from_slice(&sarif).unwrap();
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "SA-12");
+
+    assert_eq!(
+        runner.ok(&["license", "diff", "model", "model"]),
+        "no difference\n"
+    );
+    let ledger = std::fs::read_to_string(runner.path().join("model/ledger.json")).unwrap();
+    runner.write("other.json", ledger.replacen("CC-BY-SA-4.0", "MIT", 1));
+    let drift = runner.output(&[
+        "license",
+        "diff",
+        "model/ledger.json",
+        "other.json",
+        "--json",
+    ]);
+    assert_eq!(drift.status.code(), Some(1));
+    let drift: serde_json::Value = serde_json::from_slice(&drift.stdout).unwrap();
+    assert_eq!(drift["differences"][0]["kind"], "license", "{drift:#}");
+
+    runner.write("page.html", "the page");
+    let source = "https://stablelm.invalid/fixtures=page.html";
+    let pin = ["license", "sources", "pin", "model", "--evidence", source];
+    runner.ok(&pin);
+    assert_eq!(
+        runner.output(&pin).status.code(),
+        Some(3),
+        "an existing lock stays"
+    );
+    let update = ["license", "sources", "update", "model"];
+    runner.ok(&update);
+    runner.write(
+        "model/ledger.json",
+        ledger.replacen("\"value\": \"CC-BY-SA-4.0\"", "\"value\": \"MIT\"", 1),
+    );
+    let drift = runner.output(&update);
+    assert_eq!(drift.status.code(), Some(1));
+    assert!(String::from_utf8(drift.stdout).unwrap().contains("-> MIT"));
+}
+
+#[test]
+fn a_registry_of_ones_own_is_asked_too() {
+    let runner = Runner::new();
+    runner.write(
+        "mine.json",
+        r#"{"components": [{"id": "my-data", "name": "My data", "kind": "dataset", "url": "",
+            "license": "CC-BY-NC-4.0", "attribution": "My data by me.", "claims": []}]}"#,
+    );
+    let shown = runner.ok(&["license", "show", "my-data", "--registry", "mine.json"]);
+    assert!(shown.contains("CC-BY-NC-4.0"), "{shown}");
+    let output = runner.output(&[
+        "license",
+        "check",
+        "--base",
+        "my-data",
+        "--outbound",
+        "CC-BY-SA-4.0",
+        "--context",
+        "train",
+        "--registry",
+        "mine.json",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -93,6 +93,10 @@ pub fn verify(release: &Release, options: &VerifyOptions<'_>) -> Verification {
     }
     reuse::check(release, &mut accounts, &mut problems);
     cross::check(release, options.parent, &mut problems);
+    if release.ledger.is_some() || !release.metadata.is_empty() {
+        // The clauses of the licenses themselves.
+        problems.findings.extend(crate::rules::audit(release));
+    }
     accounts.judge(&mut problems);
     let Problems {
         mut findings,

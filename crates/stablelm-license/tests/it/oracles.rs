@@ -11,7 +11,7 @@ use stablelm_license::{
 use crate::samples::{converted, dataset, facts, mixture};
 
 #[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
-fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let folder = stablelm_testkit::shared_oracles().map(|oracles| oracles.join("license"));
     if folder.is_none() {
         eprintln!("skipped: the folder of golden values is not beside the repository");

@@ -1,10 +1,14 @@
 //! `stablelm license ...`
 
 mod changes;
+mod check;
 mod contents;
+mod diff;
 mod findings;
+mod folder;
 mod lint;
 mod sign;
+mod sources;
 mod verify;
 
 use std::path::Path;
@@ -12,7 +16,8 @@ use std::path::Path;
 use serde_json::json;
 use stablelm_checkpoint::OpenOptions;
 use stablelm_license::{
-    Claim, Component, Ledger, ModelFacts, Registry, cite_bibtex, cite_cff, model_card, notice,
+    Claim, Component, Ledger, ModelFacts, Obligation, ObligationState, Registry, cite_bibtex,
+    cite_cff, duties, model_card, notice, obligations, rule,
 };
 
 use crate::args::{CiteFormat, LicenseCommand, LicenseDocument};
@@ -24,10 +29,13 @@ use crate::ui::{Align, Table, Ui};
 
 pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, CommandError> {
     match command {
-        LicenseCommand::Show(args) => match args.subject {
-            Some(subject) => show(&papers::ledger_of_subject(&subject)?, args.json.json, ui)?,
-            None => list(args.json.json, ui)?,
-        },
+        LicenseCommand::Show(args) => {
+            let registry = folder::registry(&args.registry)?;
+            match &args.subject {
+                Some(subject) => show(subject, &registry, args.json.json, ui)?,
+                None => list(&registry, args.json.json, ui)?,
+            }
+        }
         LicenseCommand::Notice(args) => write(&args.document, ui, notice)?,
         LicenseCommand::Card(args) => {
             let facts = facts(&args.document.subject);
@@ -45,6 +53,9 @@ pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, Comman
         LicenseCommand::Changes(args) => return changes::run(&args, ui),
         LicenseCommand::Sign(args) => return sign::run(&args, ui),
         LicenseCommand::Verify(args) => return verify::run(&args, ui),
+        LicenseCommand::Check(args) => return check::run(&args, ui),
+        LicenseCommand::Diff(args) => return diff::run(&args, ui),
+        LicenseCommand::Sources(args) => return sources::run(&args, ui),
     }
     Ok(ExitStatus::Success)
 }
@@ -83,8 +94,7 @@ fn facts(subject: &str) -> ModelFacts {
     }
 }
 
-fn list(json: bool, ui: &Ui) -> Result<(), CommandError> {
-    let registry = Registry::builtin();
+fn list(registry: &Registry, json: bool, ui: &Ui) -> Result<(), CommandError> {
     if json {
         return ui.json(&registry.components().collect::<Vec<_>>());
     }
@@ -110,9 +120,15 @@ fn list(json: bool, ui: &Ui) -> Result<(), CommandError> {
     ui.answer(&table.render())
 }
 
-fn show(ledger: &Ledger, json: bool, ui: &Ui) -> Result<(), CommandError> {
+fn show(subject: &str, registry: &Registry, json: bool, ui: &Ui) -> Result<(), CommandError> {
+    let ledger = &papers::ledger_of_subject_in(subject, registry)?;
+    let open = open_obligations(subject, ledger)?;
     if json {
-        return ui.json(&json!({ "subject": ledger.subject(), "ledger": ledger }));
+        return ui.json(&json!({
+            "subject": ledger.subject(),
+            "ledger": ledger,
+            "open_obligations": open,
+        }));
     }
     let mut text = format!("{}\n", ledger.title);
     for component in &ledger.components {
@@ -153,7 +169,39 @@ fn show(ledger: &Ledger, json: bool, ui: &Ui) -> Result<(), CommandError> {
             ));
         }
     }
+    text.push_str(&obligations_text(subject, &open));
     ui.answer(&text)
+}
+
+/// Returns what is still to be done: in a folder what its files lack, else what comes with sharing.
+fn open_obligations(subject: &str, ledger: &Ledger) -> Result<Vec<Obligation>, CommandError> {
+    let path = Path::new(subject);
+    if !path.is_dir() {
+        return Ok(duties(ledger));
+    }
+    let mut release = folder::release(path)?;
+    release.ledger = Some(ledger.clone());
+    let mut found = obligations(&release);
+    found.retain(|obligation| obligation.state != ObligationState::Met);
+    Ok(found)
+}
+
+fn obligations_text(subject: &str, open: &[Obligation]) -> String {
+    let is_folder = Path::new(subject).is_dir();
+    let mut text = match (is_folder, open.is_empty()) {
+        (true, true) => return "\nObligations still open: none found\n".to_owned(),
+        (false, true) => return String::new(),
+        (true, false) => "\nObligations still open\n".to_owned(),
+        (false, false) => "\nObligations when copies are shared\n".to_owned(),
+    };
+    for obligation in open {
+        let clause = rule(&obligation.rule).map_or("", |rule| rule.clause);
+        text.push_str(&format!(
+            "  {}  {clause}: {}\n",
+            obligation.rule, obligation.evidence
+        ));
+    }
+    text
 }
 
 fn component_text(component: &Component) -> String {
@@ -171,8 +219,14 @@ fn component_text(component: &Component) -> String {
         "caveat",
         component.contents_caveat.as_deref().unwrap_or_default(),
     );
-    if component.takedown.is_some() {
-        line("takedown", "taken down; must be absent");
+    if let Some(gate) = &component.gate {
+        line("gate", &format!("{} <{}>", gate.state, gate.source));
+    }
+    if let Some(takedown) = &component.takedown {
+        line(
+            "takedown",
+            &format!("taken down ({}); must be absent", takedown.state),
+        );
     }
     for claim in &component.claims {
         line("claim", &claim_text(claim));
