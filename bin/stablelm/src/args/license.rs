@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Json;
+use super::license_checks::{LicenseChanges, LicenseLint, LicenseSign, LicenseVerify};
 
 /// Show licenses and write the papers that go with a model or with data
 ///
@@ -23,6 +24,10 @@ pub(crate) enum LicenseCommand {
     Notice(LicenseNotice),
     Card(LicenseCard),
     Cite(LicenseCite),
+    Lint(LicenseLint),
+    Changes(LicenseChanges),
+    Sign(LicenseSign),
+    Verify(LicenseVerify),
     Check(LicenseCheck),
     Diff(LicenseDiff),
     Sources(LicenseSources),

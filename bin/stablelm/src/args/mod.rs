@@ -5,6 +5,7 @@ mod checkpoint;
 mod data;
 mod eval;
 mod license;
+mod license_checks;
 mod run;
 
 use std::path::PathBuf;
@@ -21,6 +22,10 @@ pub(crate) use eval::{Eval, EvalCommand, Perplexity};
 pub(crate) use license::{
     CheckContext, CheckPosture, CiteFormat, License, LicenseCheck, LicenseCommand, LicenseDiff,
     LicenseDocument, LicenseSources, LicenseSubject, SourcesCommand, SourcesFiles,
+};
+pub(crate) use license_checks::{
+    LicenseChanges, LicenseChangesAdd, LicenseChangesCommand, LicenseLint, LicenseSign,
+    LicenseVerify, RecordedChange,
 };
 pub(crate) use run::{ModelArgs, Run, RunDtype};
 

@@ -12,6 +12,7 @@ mod eval;
 mod hub;
 mod hub_server;
 mod license;
+mod license_checks;
 mod output;
 #[cfg(feature = "remote")]
 mod remote;

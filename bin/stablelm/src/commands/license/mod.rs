@@ -1,9 +1,15 @@
 //! `stablelm license ...`
 
+mod changes;
 mod check;
+mod contents;
 mod diff;
+mod findings;
 mod folder;
+mod lint;
+mod sign;
 mod sources;
+mod verify;
 
 use std::path::Path;
 
@@ -43,6 +49,10 @@ pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, Comman
                 CiteFormat::Cff => cite_cff,
             },
         )?,
+        LicenseCommand::Lint(args) => return lint::run(&args, ui),
+        LicenseCommand::Changes(args) => return changes::run(&args, ui),
+        LicenseCommand::Sign(args) => return sign::run(&args, ui),
+        LicenseCommand::Verify(args) => return verify::run(&args, ui),
         LicenseCommand::Check(args) => return check::run(&args, ui),
         LicenseCommand::Diff(args) => return diff::run(&args, ui),
         LicenseCommand::Sources(args) => return sources::run(&args, ui),
