@@ -41,6 +41,9 @@ pub struct Ledger {
     /// What was done, oldest first.
     #[serde(default)]
     pub changes: Vec<ChangeRecord>,
+    /// Notices that came with the material and say more than the ledger does, byte for byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// That one component came from another.
@@ -328,6 +331,7 @@ impl Ledger {
             sources: Vec::new(),
             exclusions: Vec::new(),
             changes: Vec::new(),
+            notices: Vec::new(),
         }
     }
 }

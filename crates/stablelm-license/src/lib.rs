@@ -26,7 +26,10 @@
 //! ```
 
 mod attribution;
+mod bom;
 mod card;
+mod card_data;
+mod card_merge;
 mod changes;
 mod cite;
 mod component;
@@ -37,14 +40,21 @@ mod ledger;
 mod notice;
 mod registry;
 mod release;
+mod render;
 mod safetensors;
 mod spdx;
 mod text;
 
-pub use attribution::{attribution_line, attribution_markdown};
+pub use attribution::{attribution_in, attribution_line, attribution_markdown};
+pub use bom::{
+    BomContext, CycloneDxVersion, ReuseLayout, bom_cyclonedx, bom_spdx3, is_about_the_folder,
+    reuse_layout,
+};
 pub use card::{ModelFacts, ledger_from_card, model_card};
+pub use card_data::{CardTable, dataset_card};
+pub use card_merge::{CARD_BEGIN, CARD_END, merged_card};
 pub use changes::{ChainError, ChangeKind, ChangeRecord, NewChange};
-pub use cite::{cite_bibtex, cite_cff};
+pub use cite::{cite_apa, cite_bibtex, cite_cff};
 pub use component::{
     Author, Citation, Claim, ClaimKind, ClaimStatus, Component, ComponentKind, Gate, Relation,
     RelationKind, SourceMatch, Takedown,
@@ -55,8 +65,9 @@ pub use croissant::{
 };
 pub use finding::{Finding, Severity};
 pub use ledger::{Edge, Exclusion, LEDGER_VERSION, Ledger, LedgerError, SourceUse};
-pub use notice::{DISCLAIMER, notice};
+pub use notice::{DISCLAIMER, notice, notice_in, notice_not_retained};
 pub use registry::Registry;
 pub use release::{Release, ReleaseFile};
+pub use render::PageFormat;
 pub use safetensors::{ledger_from_safetensors_metadata, safetensors_metadata};
 pub use spdx::{NOASSERTION, hub_license_id, license_text, license_url};

@@ -18,7 +18,10 @@ pub(crate) use data::{
     Verify,
 };
 pub(crate) use eval::{Eval, EvalCommand, Perplexity};
-pub(crate) use license::{CiteFormat, License, LicenseCommand, LicenseDocument};
+pub(crate) use license::{
+    BomFormat, CiteFormat, License, LicenseBom, LicenseCard, LicenseCommand, LicenseDocument,
+    NoticeFormat,
+};
 pub(crate) use run::{ModelArgs, Run, RunDtype};
 
 /// Carry a StableLM model through its life: data, checkpoints, inference, licenses

@@ -1,14 +1,18 @@
-//! `stablelm license show|notice|card|cite`
+//! `stablelm license show|notice|card|cite|bom`
+
+mod bom;
+mod card;
 
 use std::path::Path;
 
 use serde_json::json;
 use stablelm_checkpoint::OpenOptions;
 use stablelm_license::{
-    Claim, Component, Ledger, ModelFacts, Registry, cite_bibtex, cite_cff, model_card, notice,
+    Claim, Component, Ledger, ModelFacts, PageFormat, Registry, attribution_in, cite_apa,
+    cite_bibtex, cite_cff, notice_in,
 };
 
-use crate::args::{CiteFormat, LicenseCommand, LicenseDocument};
+use crate::args::{CiteFormat, LicenseCommand, LicenseDocument, NoticeFormat};
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
 use crate::output;
@@ -21,21 +25,38 @@ pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, Comman
             Some(subject) => show(&papers::ledger_of_subject(&subject)?, args.json.json, ui)?,
             None => list(args.json.json, ui)?,
         },
-        LicenseCommand::Notice(args) => write(&args.document, ui, notice)?,
-        LicenseCommand::Card(args) => {
-            let facts = facts(&args.document.subject);
-            write(&args.document, ui, |ledger| model_card(ledger, &facts))?;
+        LicenseCommand::Notice(args) => {
+            let format = page_format(args.format);
+            write(&args.document, ui, |ledger| {
+                if args.attribution {
+                    attribution_in(ledger, format)
+                } else {
+                    notice_in(ledger, format)
+                }
+            })?;
         }
+        LicenseCommand::Card(args) => card::run(&args, ui)?,
+        LicenseCommand::Bom(args) => bom::run(&args, ui)?,
         LicenseCommand::Cite(args) => write(
             &args.document,
             ui,
             match args.format {
                 CiteFormat::Bibtex => cite_bibtex,
                 CiteFormat::Cff => cite_cff,
+                CiteFormat::Apa => cite_apa,
             },
         )?,
     }
     Ok(ExitStatus::Success)
+}
+
+fn page_format(format: NoticeFormat) -> PageFormat {
+    match format {
+        NoticeFormat::Text => PageFormat::Text,
+        NoticeFormat::Md => PageFormat::Markdown,
+        NoticeFormat::Html => PageFormat::Html,
+        NoticeFormat::Json => PageFormat::Json,
+    }
 }
 
 fn write(
