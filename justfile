@@ -34,6 +34,11 @@ tools:
     typos --config .typos.toml
     cargo-deny --config .deny.toml check licenses bans sources
 
+# The official validators over the license documents that the command writes; installs them once
+license-validators:
+    cargo build --bin stablelm
+    python3 crates/stablelm-license/peers/validate.py --stablelm {{ target }}/debug/stablelm --cache {{ target }}/license-validators
+
 # Accept changed snapshots and generated documents
 bless:
     STABLELM_BLESS=1 INSTA_UPDATE=always cargo test --workspace

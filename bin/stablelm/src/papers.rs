@@ -9,13 +9,16 @@ use anyhow::anyhow;
 use stablelm_checkpoint::{Checkpoint, OpenOptions};
 use stablelm_license::{
     Ledger, ModelFacts, NOASSERTION, Registry, cite_cff, ledger_from_card,
-    ledger_from_safetensors_metadata, license_text, model_card, notice,
+    ledger_from_safetensors_metadata, license_text, model_card, notice, notice_not_retained,
 };
 
 use crate::error::CommandError;
 
 /// The file that says what a folder is made of; `convert` and `data prepare` write it and read it.
 pub(crate) const LEDGER_FILE: &str = "ledger.json";
+
+/// Size at which a `NOTICE` is no notice.
+const MAX_NOTICE: usize = 1 << 20;
 
 /// Finds out what a checkpoint is: from `--component`, its ledger, its safetensors header or its card.
 ///
@@ -32,9 +35,12 @@ pub(crate) fn ledger_of_checkpoint(
     };
     match (component, found) {
         (Some(id), found) => {
-            let changes = found.map(|ledger| ledger.changes).unwrap_or_default();
+            let (changes, notices) = found
+                .map(|ledger| (ledger.changes, ledger.notices))
+                .unwrap_or_default();
             Ok(Ledger {
                 changes,
+                notices,
                 ..ledger_of_component(id, &Registry::builtin())?
             })
         }
@@ -42,6 +48,43 @@ pub(crate) fn ledger_of_checkpoint(
         (None, None) => Ok(ledger_of_card(checkpoint.root())
             .unwrap_or_else(|| Ledger::for_unknown(&title_of(checkpoint.root())))),
     }
+}
+
+/// Carries the `NOTICE` that came with a checkpoint over, where the new one would not retain it.
+///
+/// Licenses ask to retain it. One that can't be carried over as text stops the conversion.
+pub(crate) fn keep_notice(ledger: &mut Ledger, root: &Path) -> Result<(), CommandError> {
+    let folder = if root.is_dir() {
+        root
+    } else {
+        root.parent().unwrap_or(root)
+    };
+    let file = folder.join("NOTICE");
+    let refused = |why: &str| {
+        let what = anyhow!("`{}` {why}, so the output would lack it", file.display());
+        CommandError::refused(what).hint(
+            "licenses ask to keep the notice of what they cover; its licensor may leave it out by \
+             --i-am-the-licensor",
+        )
+    };
+    let bytes = match fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(&format!("can't be read ({error})"))),
+    };
+    if bytes.len() > MAX_NOTICE {
+        return Err(refused(&format!(
+            "has {} bytes, more than the {MAX_NOTICE} that a notice may have",
+            bytes.len()
+        )));
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        return Err(refused("is not UTF-8 text"));
+    };
+    if let Some(lost) = notice_not_retained(ledger, &text).map(str::to_owned) {
+        ledger.notices.push(lost);
+    }
+    Ok(())
 }
 
 /// Finds out what a file of ours is from the texts of its header, if it says so.

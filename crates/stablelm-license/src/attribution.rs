@@ -3,8 +3,9 @@
 use crate::component::Component;
 use crate::ledger::{Exclusion, Ledger, SourceUse};
 use crate::notice::DISCLAIMER;
+use crate::render::{PageFormat, render};
 use crate::spdx::{self, NOASSERTION};
-use crate::text::{Page, cell, one_line, thousands};
+use crate::text::{Page, one_line, thousands};
 
 /// Returns the credit of a ledger on one line, free of control characters.
 pub fn attribution_line(ledger: &Ledger) -> String {
@@ -33,6 +34,11 @@ pub fn attribution_line(ledger: &Ledger) -> String {
 /// assert!(attribution_markdown(&ledger).contains("| web |  | 3 | 0 | ODC-By-1.0 |"));
 /// ```
 pub fn attribution_markdown(ledger: &Ledger) -> String {
+    attribution_in(ledger, PageFormat::Text)
+}
+
+/// Returns the credits of a ledger in a form.
+pub fn attribution_in(ledger: &Ledger, format: PageFormat) -> String {
     let mut page = Page::default();
     page.heading(1, &format!("Attribution: {}", one_line(&ledger.title)));
     if let Some(subject) = ledger.subject() {
@@ -43,11 +49,16 @@ pub fn attribution_markdown(ledger: &Ledger) -> String {
     }
     if !ledger.sources.is_empty() {
         page.heading(2, "Sources");
-        page.line("| Source | Subset | Documents | Tokens | License |");
-        page.line("| --- | --- | ---: | ---: | --- |");
-        for source in &ledger.sources {
-            page.line(&source_row(source));
-        }
+        page.table(
+            &[
+                ("Source", false),
+                ("Subset", false),
+                ("Documents", true),
+                ("Tokens", true),
+                ("License", false),
+            ],
+            ledger.sources.iter().map(source_row).collect(),
+        );
     }
     if ledger.datasets().next().is_some() {
         page.heading(2, "Required statements");
@@ -64,7 +75,7 @@ pub fn attribution_markdown(ledger: &Ledger) -> String {
     page.line(&endorsement(&ledger.datasets().collect::<Vec<_>>()));
     page.gap();
     page.line(DISCLAIMER);
-    page.finish()
+    render(page, format)
 }
 
 /// Writes the statements of a dataset and of its parts in the ledger as a list.
@@ -205,15 +216,14 @@ fn short_name(part: &Component, whole: &str) -> String {
         .to_owned()
 }
 
-fn source_row(source: &SourceUse) -> String {
-    format!(
-        "| {} | {} | {} | {} | {} |",
-        cell(&source.name),
-        cell(source.subset.as_deref().unwrap_or_default()),
+fn source_row(source: &SourceUse) -> Vec<String> {
+    vec![
+        source.name.clone(),
+        source.subset.clone().unwrap_or_default(),
         thousands(source.documents),
         thousands(source.tokens),
-        cell(&source.license)
-    )
+        source.license.clone(),
+    ]
 }
 
 fn exclusions(page: &mut Page, ledger: &Ledger) {

@@ -1,6 +1,7 @@
 //! The model card: a hub `README.md` written from a ledger, and a ledger read from one.
 
 use crate::attribution::{attribution_line, exclusion_sentences, license_with_address, statement};
+use crate::card_merge::marked;
 use crate::changes::ChangeKind;
 use crate::cite::cite_bibtex;
 use crate::component::{
@@ -11,7 +12,7 @@ use crate::ledger::Ledger;
 use crate::notice::{DISCLAIMER, warranty_sentence};
 use crate::registry::Registry;
 use crate::spdx::{self, NOASSERTION, hub_license_id};
-use crate::text::{Page, cell, one_line, thousands, yaml};
+use crate::text::{Page, one_line, thousands, yaml};
 
 /// What a card says about the model itself. What is empty or zero is not known and left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,10 +32,11 @@ pub struct ModelFacts {
 }
 
 /// Returns `README.md`: front matter for the hub, then attribution, license, changes, training
-/// data and citation.
+/// data and citation, between marks ([`CARD_BEGIN`](crate::CARD_BEGIN)) that tell what was generated.
 pub fn model_card(ledger: &Ledger, facts: &ModelFacts) -> String {
+    let mut front = Page::default();
+    front_matter(&mut front, ledger, facts);
     let mut page = Page::default();
-    front_matter(&mut page, ledger, facts);
     page.heading(1, &one_line(&ledger.title));
     page.line(&one_line(&attribution_line(ledger)));
     details(&mut page, ledger, facts);
@@ -47,7 +49,7 @@ pub fn model_card(ledger: &Ledger, facts: &ModelFacts) -> String {
     page.line("```");
     page.heading(2, "About This Card");
     page.line(DISCLAIMER);
-    page.finish()
+    format!("{}{}", front.finish(), marked(&page.finish()))
 }
 
 /// Returns the ledger of what a hub card describes; `None` when it has no front matter.
@@ -125,7 +127,7 @@ fn hub_license(page: &mut Page, subject: Option<&Component>) {
 }
 
 /// Makes the lower-case name the hub wants of a license it has no id for.
-fn license_name(license: &str) -> String {
+pub(crate) fn license_name(license: &str) -> String {
     let bare = license.strip_prefix("LicenseRef-").unwrap_or(license);
     bare.chars()
         .map(|c| {
@@ -174,7 +176,8 @@ fn base_relation(ledger: &Ledger) -> Option<&'static str> {
     }
 }
 
-fn yaml_list<'a>(page: &mut Page, key: &str, values: impl Iterator<Item = &'a str>) {
+/// Writes a list of front matter; nothing when it is empty.
+pub(crate) fn yaml_list<'a>(page: &mut Page, key: &str, values: impl Iterator<Item = &'a str>) {
     let mut seen: Vec<&str> = Vec::new();
     for value in values.filter(|value| !value.is_empty()) {
         if !seen.contains(&value) {
@@ -240,18 +243,23 @@ fn changes(page: &mut Page, ledger: &Ledger) {
         page.line("None recorded.");
         return;
     }
-    page.line("| When | Kind | By | What |");
-    page.line("| --- | --- | --- | --- |");
-    for change in &ledger.changes {
-        page.line(&format!(
-            "| {} | {} | {} {} | {} |",
-            cell(&change.when),
-            change.kind.name(),
-            cell(&change.tool),
-            cell(&change.version),
-            cell(&change.detail)
-        ));
-    }
+    let rows = ledger.changes.iter().map(|change| {
+        vec![
+            change.when.clone(),
+            change.kind.name().to_owned(),
+            one_line(&format!("{} {}", change.tool, change.version)),
+            change.detail.clone(),
+        ]
+    });
+    page.table(
+        &[
+            ("When", false),
+            ("Kind", false),
+            ("By", false),
+            ("What", false),
+        ],
+        rows.collect(),
+    );
 }
 
 fn training_data(page: &mut Page, ledger: &Ledger) {

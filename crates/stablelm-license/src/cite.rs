@@ -1,6 +1,6 @@
-//! How to cite a model and its data: BibTeX and CITATION.cff 1.2.0.
+//! How to cite a model and its data: BibTeX, CITATION.cff 1.2.0 and the style of the APA.
 
-use crate::component::{Author, Citation, Component};
+use crate::component::{Author, Citation, Component, ComponentKind};
 use crate::ledger::Ledger;
 use crate::notice::licensed_material;
 use crate::spdx;
@@ -81,6 +81,101 @@ pub fn cite_cff(ledger: &Ledger) -> String {
         cff_reference(&mut page, component);
     }
     page.finish()
+}
+
+/// Returns references in the style of the American Psychological Association, a line each.
+///
+/// ```
+/// use stablelm_license::{Ledger, Registry, cite_apa};
+///
+/// let registry = Registry::builtin();
+/// let ledger = Ledger::for_model(registry.get("stablelm-3b-4e1t").expect("known"));
+/// assert!(cite_apa(&ledger).starts_with(
+///     "Tow, J., Bellagente, M., Mahan, D., & Riquelme, C. (2023). StableLM 3B 4E1T \
+///      [Large language model]. https://huggingface.co/"
+/// ));
+/// ```
+pub fn cite_apa(ledger: &Ledger) -> String {
+    let mut page = Page::default();
+    let mut keys: Vec<String> = Vec::new();
+    for component in cited(ledger) {
+        let citation = component
+            .citation
+            .clone()
+            .unwrap_or_else(|| citation_of(component));
+        if keys.contains(&citation.key) {
+            continue;
+        }
+        page.line(&apa_reference(component, &citation));
+        keys.push(citation.key);
+    }
+    page.finish()
+}
+
+fn apa_reference(component: &Component, citation: &Citation) -> String {
+    let mut names: Vec<String> = citation.authors.iter().map(apa_author).collect();
+    if citation.others {
+        names.push("et al.".to_owned());
+    }
+    let authors = match names.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] if citation.others => format!("{}, {last}", first.join(", ")),
+        [first @ .., last] => format!("{}, & {last}", first.join(", ")),
+    };
+    let year = citation
+        .year
+        .map_or_else(|| "n.d.".to_owned(), |year| year.to_string());
+    // A paper about the thing is no data set itself.
+    let what = match component.kind {
+        _ if citation.arxiv.is_some() => String::new(),
+        ComponentKind::Weights => " [Large language model]".to_owned(),
+        ComponentKind::Dataset => " [Data set]".to_owned(),
+        ComponentKind::Tokenizer | ComponentKind::Code => " [Computer software]".to_owned(),
+    };
+    let publisher = match (&citation.institution, &citation.arxiv) {
+        (Some(institution), _) => format!(" {institution}."),
+        (None, Some(arxiv)) => format!(" arXiv:{arxiv}."),
+        (None, None) => String::new(),
+    };
+    let stop = if authors.is_empty() || authors.ends_with('.') {
+        ""
+    } else {
+        "."
+    };
+    let title = citation.title.trim_end_matches('.');
+    let reference = if authors.is_empty() {
+        format!("{title}{what}. ({year}).{publisher} {}", citation.url)
+    } else {
+        let end = if title.ends_with(['!', '?']) && what.is_empty() {
+            ""
+        } else {
+            "."
+        };
+        format!(
+            "{authors}{stop} ({year}). {title}{what}{end}{publisher} {}",
+            citation.url
+        )
+    };
+    one_line(&reference)
+}
+
+fn apa_author(author: &Author) -> String {
+    match author {
+        Author::Person { family, given } => {
+            let initials: Vec<String> = given
+                .split_whitespace()
+                .filter_map(|name| name.chars().next())
+                .map(|letter| format!("{letter}."))
+                .collect();
+            if initials.is_empty() {
+                family.clone()
+            } else {
+                format!("{family}, {}", initials.join(" "))
+            }
+        }
+        Author::Entity { name } => name.clone(),
+    }
 }
 
 /// Returns what to cite: the licensed material, then datasets and their parts that ask for it.

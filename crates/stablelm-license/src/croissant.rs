@@ -14,6 +14,9 @@ const RAI_CONFORMS_TO: &str = "http://mlcommons.org/croissant/RAI/1.0";
 const UNKNOWN_LICENSE: &str =
     "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense";
 
+/// The folder of the document, as an address relative to it.
+const HERE: &str = "./";
+
 /// What a prepared data set says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CroissantDataset {
@@ -21,12 +24,12 @@ pub struct CroissantDataset {
     pub name: String,
     /// What it is.
     pub description: String,
-    /// Where it is published.
-    pub url: String,
+    /// Where it is published; `None` when nobody said, and then it is where this document lies.
+    pub url: Option<String>,
     /// The day it was published, `YYYY-MM-DD`.
     pub date_published: String,
-    /// Who made it.
-    pub creator: String,
+    /// Who made it; `None` when nobody said.
+    pub creator: Option<String>,
     /// Its files.
     pub files: Vec<CroissantFile>,
     /// Its tables.
@@ -143,8 +146,8 @@ pub fn croissant(ledger: &Ledger, dataset: &CroissantDataset) -> Value {
         "name": dataset.name,
         "description": dataset.description,
         "license": license_addresses(ledger),
-        "url": dataset.url,
-        "creator": { "@type": "sc:Organization", "name": dataset.creator },
+        "url": dataset.url.as_deref().unwrap_or(HERE),
+        "creator": creator(dataset),
         "datePublished": dataset.date_published,
         "version": "1.0.0",
         "isLiveDataset": false,
@@ -284,10 +287,30 @@ fn cite_as(dataset: &CroissantDataset) -> String {
         .chars()
         .take_while(char::is_ascii_digit)
         .collect();
+    let author = dataset
+        .creator
+        .as_deref()
+        .map_or_else(String::new, |creator| {
+            format!(" author = {{{{{}}}}},", plain(creator))
+        });
+    let url = dataset
+        .url
+        .as_deref()
+        .map_or_else(String::new, |url| format!(", url = {{{}}}", plain(url)));
     format!(
-        "@misc{{{key}, author = {{{{{}}}}}, title = {{{{{}}}}}, year = {{{year}}}, url = {{{}}}}}",
-        plain(&dataset.creator),
-        plain(&dataset.name),
-        plain(&dataset.url)
+        "@misc{{{key},{author} title = {{{{{}}}}}, year = {{{year}}}{url}}}",
+        plain(&dataset.name)
     )
+}
+
+/// The format asks for a maker; where nobody is named, the document says just that.
+fn creator(dataset: &CroissantDataset) -> Value {
+    match &dataset.creator {
+        Some(name) => json!({ "@type": "sc:Organization", "name": one_line(name) }),
+        None => json!({
+            "@type": "sc:Organization",
+            "name": "Not stated",
+            "description": "Neither the recipe nor whoever wrote this document named a maker."
+        }),
+    }
 }

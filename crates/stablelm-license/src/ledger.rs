@@ -102,6 +102,9 @@ pub struct Violation {
     /// The day on which it was cured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cured: Option<String>,
+    /// Notices that came with the material and say more than the ledger does, byte for byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// That one component came from another.
@@ -392,6 +395,7 @@ impl Ledger {
             obligations: Vec::new(),
             removal_requests: Vec::new(),
             violations: Vec::new(),
+            notices: Vec::new(),
         }
     }
 }

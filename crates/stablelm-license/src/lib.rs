@@ -26,7 +26,10 @@
 //! ```
 
 mod attribution;
+mod bom;
 mod card;
+mod card_data;
+mod card_merge;
 mod changes;
 mod cite;
 mod compatibility;
@@ -42,6 +45,7 @@ mod notice;
 pub mod oms;
 mod registry;
 mod release;
+mod render;
 mod rules;
 mod safetensors;
 mod sarif;
@@ -51,10 +55,16 @@ mod terms;
 mod text;
 pub mod verify;
 
-pub use attribution::{attribution_line, attribution_markdown};
+pub use attribution::{attribution_in, attribution_line, attribution_markdown};
+pub use bom::{
+    BomContext, CycloneDxVersion, ReuseLayout, bom_cyclonedx, bom_spdx3, is_about_the_folder,
+    reuse_layout,
+};
 pub use card::{ModelFacts, ledger_from_card, model_card};
+pub use card_data::{CardTable, dataset_card};
+pub use card_merge::{CARD_BEGIN, CARD_END, merged_card};
 pub use changes::{ChainError, ChangeKind, ChangeRecord, NewChange};
-pub use cite::{cite_bibtex, cite_cff};
+pub use cite::{cite_apa, cite_bibtex, cite_cff};
 pub use compatibility::{
     CheckInput, CheckOptions, CheckReport, Context, Judgment, Posture, Verdict, check,
 };
@@ -72,9 +82,10 @@ pub use ledger::{
     Edge, Exclusion, LEDGER_VERSION, Ledger, LedgerError, Obligation, ObligationState,
     RemovalRequest, SourceUse, Violation,
 };
-pub use notice::{DISCLAIMER, notice};
+pub use notice::{DISCLAIMER, notice, notice_in, notice_not_retained};
 pub use registry::{Registry, RegistryError};
 pub use release::{Release, ReleaseFile};
+pub use render::PageFormat;
 pub use rules::{Outcome, Rule, audit, duties, is_prefix, obligations, outcomes, rule, rules};
 pub use safetensors::{ledger_from_safetensors_metadata, safetensors_metadata};
 pub use sarif::sarif;

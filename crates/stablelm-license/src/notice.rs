@@ -9,6 +9,7 @@ use crate::attribution::{
 use crate::changes::ChangeRecord;
 use crate::component::{Component, ComponentKind, RelationKind};
 use crate::ledger::Ledger;
+use crate::render::{PageFormat, render};
 use crate::spdx;
 use crate::text::{Page, one_line};
 
@@ -19,8 +20,16 @@ pub const DISCLAIMER: &str = "stablelm reports license facts with their sources 
     an OK verdict is not a permission. Check the license texts, and ask a lawyer where it matters. \
     Facts were read from the named sources at the named revisions and may have changed.";
 
+/// The heading over a notice that came with the material.
+const PARENT_NOTICE: &str = "Notice that came with the material";
+
 /// Returns the text of `NOTICE`.
 pub fn notice(ledger: &Ledger) -> String {
+    notice_in(ledger, PageFormat::Text)
+}
+
+/// Returns the notice in a form.
+pub fn notice_in(ledger: &Ledger, format: PageFormat) -> String {
     let mut page = Page::default();
     page.underlined(&one_line(&ledger.title), '=');
     page.gap();
@@ -60,7 +69,8 @@ pub fn notice(ledger: &Ledger) -> String {
     page.line(&endorsement(&in_use));
     page.underlined("About this notice", '-');
     page.line(DISCLAIMER);
-    page.finish()
+    parent_notices(&mut page, ledger);
+    render(page, format)
 }
 
 /// Says where a component's license disclaims warranties.
@@ -146,6 +156,48 @@ fn change_sentence(change: &ChangeRecord) -> String {
         change.version,
         change.detail
     ))
+}
+
+/// Appends what came with the material and says more than the rest of this notice.
+fn parent_notices(page: &mut Page, ledger: &Ledger) {
+    for text in &ledger.notices {
+        page.underlined(PARENT_NOTICE, '-');
+        // Byte for byte, as it was supplied.
+        page.line(text.trim_end_matches('\n'));
+    }
+}
+
+/// Returns what of a parent's `NOTICE` the notice of a ledger would not retain: its whole text, or
+/// nothing when each of its lines is there.
+///
+/// Of a notice that was made here and carries an older one, only the older one counts, as the rest
+/// is made again.
+///
+/// ```
+/// use stablelm_license::{Ledger, notice, notice_not_retained};
+///
+/// let mut ledger = Ledger::for_unknown("x");
+/// assert_eq!(notice_not_retained(&ledger, &notice(&ledger)), None);
+/// let theirs = "Portions (c) Somebody\n";
+/// assert_eq!(notice_not_retained(&ledger, theirs), Some(theirs));
+/// ledger.notices.push(theirs.to_owned());
+/// assert_eq!(notice_not_retained(&ledger, theirs), None);
+/// ```
+pub fn notice_not_retained<'t>(ledger: &Ledger, parent: &'t str) -> Option<&'t str> {
+    let ours = notice(ledger);
+    if ours.contains(parent.trim()) {
+        return None;
+    }
+    let heading = format!("\n{PARENT_NOTICE}\n");
+    let (made, carried) = parent.split_once(&heading).unwrap_or((parent, ""));
+    let kept: std::collections::HashSet<&str> = ours.lines().map(str::trim).collect();
+    let all_kept = |text: &str| text.lines().all(|line| kept.contains(line.trim()));
+    if all_kept(made) {
+        let (_, carried) = carried.split_once('\n').unwrap_or_default();
+        let is_kept = carried.trim().is_empty() || ours.contains(carried.trim());
+        return (!is_kept && !all_kept(carried)).then_some(carried);
+    }
+    Some(parent)
 }
 
 fn section(

@@ -3,46 +3,113 @@
 //! Facts may come from files we did not write, so each function leaves nothing in them that could
 //! break out of its place: no line breaks, no control characters, no cell borders.
 
+/// A part of a text document.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// A line, or several lines of a text that is kept as it is.
+    Line(String),
+    /// An empty line.
+    Gap,
+    /// A heading of plain text, and what it is underlined with.
+    Underlined(String, char),
+    /// A Markdown heading of a level.
+    Heading(usize, String),
+    /// A table: the names of the columns, whether each holds numbers, and the rows.
+    Table {
+        /// The columns.
+        head: Vec<(&'static str, bool)>,
+        /// The cells of each row.
+        rows: Vec<Vec<String>>,
+    },
+}
+
 /// A text document written line by line.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Page {
-    text: String,
+    entries: Vec<Entry>,
 }
 
 impl Page {
     /// Appends a line.
     pub(crate) fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
+        self.entries.push(Entry::Line(line.to_owned()));
     }
 
     /// Appends an empty line.
     pub(crate) fn gap(&mut self) {
-        self.text.push('\n');
+        self.entries.push(Entry::Gap);
     }
 
     /// Appends a heading of plain text with its underline, and the empty line before it.
     pub(crate) fn underlined(&mut self, title: &str, mark: char) {
-        if !self.text.is_empty() {
-            self.gap();
-        }
-        self.line(title);
-        let underline: String = std::iter::repeat_n(mark, title.chars().count()).collect();
-        self.line(&underline);
+        self.entries.push(Entry::Underlined(title.to_owned(), mark));
     }
 
     /// Appends a Markdown heading between empty lines.
     pub(crate) fn heading(&mut self, level: usize, title: &str) {
-        if !self.text.is_empty() {
-            self.gap();
-        }
-        self.line(&format!("{} {title}", "#".repeat(level)));
-        self.gap();
+        self.entries.push(Entry::Heading(level, title.to_owned()));
+    }
+
+    /// Appends a table.
+    pub(crate) fn table(&mut self, head: &[(&'static str, bool)], rows: Vec<Vec<String>>) {
+        self.entries.push(Entry::Table {
+            head: head.to_vec(),
+            rows,
+        });
+    }
+
+    /// Returns the parts, in order.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns the first heading.
+    pub(crate) fn title(&self) -> &str {
+        let heading = self.entries.iter().find_map(|entry| match entry {
+            Entry::Underlined(title, _) | Entry::Heading(_, title) => Some(title.as_str()),
+            _ => None,
+        });
+        heading.unwrap_or_default()
     }
 
     /// Returns the text.
     pub(crate) fn finish(self) -> String {
-        self.text
+        let mut text = String::new();
+        for entry in self.entries {
+            let is_heading = matches!(entry, Entry::Underlined(..) | Entry::Heading(..));
+            if is_heading && !text.is_empty() {
+                text.push('\n');
+            }
+            match entry {
+                Entry::Line(line) => text.push_str(&format!("{line}\n")),
+                Entry::Gap => text.push('\n'),
+                Entry::Underlined(title, mark) => {
+                    let underline: String =
+                        std::iter::repeat_n(mark, title.chars().count()).collect();
+                    text.push_str(&format!("{title}\n{underline}\n"));
+                }
+                Entry::Heading(level, title) => {
+                    text.push_str(&format!("{} {title}\n\n", "#".repeat(level)));
+                }
+                Entry::Table { head, rows } => {
+                    let names: Vec<&str> = head.iter().map(|(name, _)| *name).collect();
+                    let rules = head
+                        .iter()
+                        .map(|(_, is_number)| if *is_number { "---:" } else { "---" });
+                    let rules: Vec<&str> = rules.collect();
+                    text.push_str(&format!(
+                        "| {} |\n| {} |\n",
+                        names.join(" | "),
+                        rules.join(" | ")
+                    ));
+                    for row in rows {
+                        let cells: Vec<String> = row.iter().map(|text| cell(text)).collect();
+                        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+                    }
+                }
+            }
+        }
+        text
     }
 }
 
@@ -86,7 +153,7 @@ pub(crate) fn thousands(number: u64) -> String {
 }
 
 /// Returns a double-quoted scalar in the part of YAML that is also JSON.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for character in text.chars() {

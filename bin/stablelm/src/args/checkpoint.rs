@@ -90,6 +90,8 @@ pub(crate) struct Convert {
     /// What these weights are: a component of the license registry, see `stablelm license show`
     #[arg(long, value_name = "ID")]
     pub(crate) component: Option<String>,
+    #[command(flatten)]
+    pub(crate) notice: ParentNotice,
     /// Read everything again and compare, before the output gets its name
     #[arg(long)]
     pub(crate) verify: bool,
@@ -103,6 +105,14 @@ pub(crate) struct Convert {
     pub(crate) threads: Threads,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+/// What becomes of the NOTICE that came with a checkpoint.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ParentNotice {
+    /// Do not carry the input's NOTICE over: only its licensor may leave it out
+    #[arg(long)]
+    pub(crate) i_am_the_licensor: bool,
 }
 
 /// Describe a checkpoint or safetensors file: architecture, layout, every tensor

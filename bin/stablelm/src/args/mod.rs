@@ -20,8 +20,9 @@ pub(crate) use data::{
 };
 pub(crate) use eval::{Eval, EvalCommand, Perplexity};
 pub(crate) use license::{
-    CheckContext, CheckPosture, CiteFormat, License, LicenseCheck, LicenseCommand, LicenseDiff,
-    LicenseDocument, LicenseSources, LicenseSubject, SourcesCommand, SourcesFiles,
+    BomFormat, CheckContext, CheckPosture, CiteFormat, License, LicenseBom, LicenseCard,
+    LicenseCheck, LicenseCommand, LicenseDiff, LicenseDocument, LicenseSources, LicenseSubject,
+    NoticeFormat, SourcesCommand, SourcesFiles,
 };
 pub(crate) use license_checks::{
     LicenseChanges, LicenseChangesAdd, LicenseChangesCommand, LicenseLint, LicenseSign,

@@ -31,6 +31,9 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
     }
     let tokenizer = tokenizer(args, &checkpoint)?;
     let mut ledger = papers::ledger_of_checkpoint(&checkpoint, args.component.as_deref())?;
+    if !args.notice.i_am_the_licensor {
+        papers::keep_notice(&mut ledger, checkpoint.root())?;
+    }
     if args.to == ConvertTo::Gguf {
         record_change(&mut ledger, args, &checkpoint)?;
         let input = convert_gguf::Input {

@@ -1,12 +1,20 @@
 //! What `croissant.json` says of a prepared folder: its files, its tables, and what to know before
 //! use. Nothing is claimed that the run did not do.
 
+use std::fs;
 use std::path::Path;
 
-use stablelm_data::{ManifestError, OutputFile, Prepared, SourceReport};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use stablelm_data::{
+    ManifestError, OutputFile, Prepared, SourceReport, SourceSummary, TokenizerSummary,
+};
 use stablelm_license::{
     CroissantDataset, CroissantField, CroissantFile, CroissantRecordSet, CroissantType, RaiTerm,
 };
+
+use crate::error::CommandError;
 
 /// Where the table of documents of a token file lies beside it.
 const DOCUMENTS: &str = ".documents.parquet";
@@ -78,14 +86,54 @@ pub(super) fn dataset(
             "{} documents, {} tokens, prepared by stablelm {} for GPT-NeoX training; run {}",
             report.documents_kept, report.tokens, prepared.tool_version, prepared.run_hash
         ),
-        url: "https://example.invalid/".to_owned() + &report.name,
+        url: said(&prepared.recipe, "url"),
         date_published,
-        creator: "unknown".to_owned(),
+        creator: said(&prepared.recipe, "creator"),
         files,
         record_sets,
         rai: rai(prepared),
         generated_by: Some(format!("stablelm data prepare {}", prepared.tool_version)),
     })
+}
+
+/// Reads what a description is made from out of a prepared folder; the inputs are not among it.
+pub(super) fn read(folder: &Path) -> Result<Prepared, CommandError> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        run_hash: String,
+        tool_version: String,
+        tokenizer: TokenizerSummary,
+        recipe: Value,
+        sources: Vec<SourceSummary>,
+    }
+    let manifest: Manifest = read_json(folder, "manifest.json")?;
+    Ok(Prepared {
+        report: read_json(folder, "report.json")?,
+        run_hash: manifest.run_hash,
+        inputs: Vec::new(),
+        sources: manifest.sources,
+        tokenizer: manifest.tokenizer,
+        tool_version: manifest.tool_version,
+        recipe: manifest.recipe,
+        removed: Vec::new(),
+    })
+}
+
+fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T, CommandError> {
+    let file = folder.join(name);
+    let read = || -> anyhow::Result<T> { Ok(serde_json::from_slice(&fs::read(&file)?)?) };
+    read().map_err(|error| {
+        CommandError::input(error.context(format!("failed to read `{}`", file.display())))
+            .hint("give a folder that `stablelm data prepare` wrote")
+    })
+}
+
+/// Returns what the recipe says under a key.
+fn said(recipe: &Value, key: &str) -> Option<String> {
+    recipe[key]
+        .as_str()
+        .filter(|text| !text.trim().is_empty())
+        .map(str::to_owned)
 }
 
 /// The token files with their tables, and the texts where they were kept.

@@ -24,10 +24,12 @@ pub(crate) fn run(args: &Demo, hub: &HubSettings, ui: &Ui) -> Result<ExitStatus,
 
     let out = args.output.display().to_string();
     for (title, command) in steps(&out) {
-        ui.answer(&format!(
-            "\n# {title}\n$ stablelm {}\n",
-            shell_words(&command)
-        ))?;
+        let heading = if title.is_empty() {
+            String::new()
+        } else {
+            format!("\n# {title}\n")
+        };
+        ui.answer(&format!("{heading}$ stablelm {}\n", shell_words(&command)))?;
         let words = std::iter::once("stablelm".to_owned()).chain(command);
         let cli = Cli::try_parse_from(words).expect("the demo's own command lines are valid");
         let status = super::run(cli.command, hub, ui)?;
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &Demo, hub: &HubSettings, ui: &Ui) -> Result<ExitStatus,
         "\nDone in {:.0} s. Where to look:\n  \
          {out}/prepared/report.html  what came in, what was dropped and why, and that Books3 is out\n  \
          {out}/prepared/tokens/      indexed datasets for GPT-NeoX, each with the origin of every document\n  \
-         {out}/model/                safetensors for transformers, with card, license, notice and changes\n  \
+         {out}/model/                safetensors for transformers, with card, license, notice, changes and bills of materials\n  \
          {out}/NOTICE                the notice that goes with the model\n",
         started.elapsed().as_secs_f64()
     ))?;
@@ -114,6 +116,31 @@ fn steps(out: &str) -> Vec<(&'static str, Vec<String>)> {
             "And how to cite it.",
             words(&["license", "cite", "OUT/model"]),
         ),
+    ]
+    .into_iter()
+    .chain(bills(out))
+    .collect()
+}
+
+/// Returns the commands that write what the model is made of, for the tools of others to read.
+fn bills(out: &str) -> Vec<(&'static str, Vec<String>)> {
+    let bill = |title, format: &str, name: &str| {
+        let subject = format!("{out}/model");
+        let output = format!("{subject}{name}");
+        let words = [
+            "license", "bom", &subject, "--format", format, "--output", &output,
+        ];
+        (title, words.map(str::to_owned).to_vec())
+    };
+    vec![
+        (bill(
+            "What it is made of, for the tools of others: REUSE, SPDX and CycloneDX.",
+            "reuse",
+            "",
+        )),
+        bill("", "spdx3", "/bom.spdx3.json"),
+        bill("", "cdx1.6", "/bom-1.6.cdx.json"),
+        bill("", "cdx1.7", "/bom-1.7.cdx.json"),
     ]
 }
 

@@ -14,6 +14,7 @@ fn the_demo_goes_the_whole_way() {
         "run",
         "license show",
         "license notice",
+        "license bom",
     ] {
         assert!(
             shown.contains(&format!("$ stablelm {command}")),
@@ -25,6 +26,11 @@ fn the_demo_goes_the_whole_way() {
         "prepared/manifest.json",
         "prepared/tokens",
         "model/model.safetensors",
+        "model/REUSE.toml",
+        "model/LICENSES/CC-BY-SA-4.0.txt",
+        "model/bom.spdx3.json",
+        "model/bom-1.6.cdx.json",
+        "model/bom-1.7.cdx.json",
         "NOTICE",
     ] {
         assert!(

@@ -29,6 +29,12 @@ pub use parse::parse_recipe;
 pub struct Recipe {
     /// Name of the data set it makes.
     pub name: String,
+    /// Who makes it, for the papers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creator: Option<String>,
+    /// Where it will be published, for the papers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Decides the split of every document.
     pub seed: u64,
     /// What turns text into tokens.

@@ -36,6 +36,8 @@ pub fn parse_recipe(text: &str, recipe_path: &Path) -> Result<Recipe, RecipeErro
 
     let known = [
         "name",
+        "creator",
+        "url",
         "seed",
         "tokenizer",
         "split",
@@ -48,6 +50,8 @@ pub fn parse_recipe(text: &str, recipe_path: &Path) -> Result<Recipe, RecipeErro
     let root = Fields::new(source, "the recipe".to_owned(), table, &known)?;
     Ok(Recipe {
         name: root.required_string("name")?.to_owned(),
+        creator: root.string("creator")?.map(str::to_owned),
+        url: root.string("url")?.map(str::to_owned),
         seed: root.whole("seed")?.unwrap_or(0),
         tokenizer: parse_tokenizer(&root)?,
         split: parse_split(&root)?,

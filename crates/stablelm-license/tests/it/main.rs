@@ -1,5 +1,6 @@
 //! The crate's public face: the data files, the documents and what they must hold.
 
+mod bom;
 mod compatibility;
 mod detect;
 mod documents;

@@ -71,9 +71,9 @@ pub(crate) fn dataset() -> CroissantDataset {
     CroissantDataset {
         name: "demo-mixture".to_owned(),
         description: "Tokenized training data.".to_owned(),
-        url: "https://stablelm.example/demo".to_owned(),
+        url: Some("https://stablelm.example/demo".to_owned()),
         date_published: "2026-11-23".to_owned(),
-        creator: "Example Org".to_owned(),
+        creator: Some("Example Org".to_owned()),
         files: vec![
             file("web_train_text_document.bin", "application/octet-stream"),
             file("web_train_text_document.idx", "application/octet-stream"),

@@ -1,5 +1,7 @@
 //! `stablelm license ...`
 
+mod bom;
+mod card;
 mod changes;
 mod check;
 mod contents;
@@ -16,11 +18,11 @@ use std::path::Path;
 use serde_json::json;
 use stablelm_checkpoint::OpenOptions;
 use stablelm_license::{
-    Claim, Component, Ledger, ModelFacts, Obligation, ObligationState, Registry, cite_bibtex,
-    cite_cff, duties, model_card, notice, obligations, rule,
+    Claim, Component, Ledger, ModelFacts, Obligation, ObligationState, PageFormat, Registry,
+    attribution_in, cite_apa, cite_bibtex, cite_cff, duties, notice_in, obligations, rule,
 };
 
-use crate::args::{CiteFormat, LicenseCommand, LicenseDocument};
+use crate::args::{CiteFormat, LicenseCommand, LicenseDocument, NoticeFormat};
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
 use crate::output;
@@ -36,17 +38,25 @@ pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, Comman
                 None => list(&registry, args.json.json, ui)?,
             }
         }
-        LicenseCommand::Notice(args) => write(&args.document, ui, notice)?,
-        LicenseCommand::Card(args) => {
-            let facts = facts(&args.document.subject);
-            write(&args.document, ui, |ledger| model_card(ledger, &facts))?;
+        LicenseCommand::Notice(args) => {
+            let format = page_format(args.format);
+            write(&args.document, ui, |ledger| {
+                if args.attribution {
+                    attribution_in(ledger, format)
+                } else {
+                    notice_in(ledger, format)
+                }
+            })?;
         }
+        LicenseCommand::Card(args) => card::run(&args, ui)?,
+        LicenseCommand::Bom(args) => bom::run(&args, ui)?,
         LicenseCommand::Cite(args) => write(
             &args.document,
             ui,
             match args.format {
                 CiteFormat::Bibtex => cite_bibtex,
                 CiteFormat::Cff => cite_cff,
+                CiteFormat::Apa => cite_apa,
             },
         )?,
         LicenseCommand::Lint(args) => return lint::run(&args, ui),
@@ -58,6 +68,15 @@ pub(crate) fn run(command: LicenseCommand, ui: &Ui) -> Result<ExitStatus, Comman
         LicenseCommand::Sources(args) => return sources::run(&args, ui),
     }
     Ok(ExitStatus::Success)
+}
+
+fn page_format(format: NoticeFormat) -> PageFormat {
+    match format {
+        NoticeFormat::Text => PageFormat::Text,
+        NoticeFormat::Md => PageFormat::Markdown,
+        NoticeFormat::Html => PageFormat::Html,
+        NoticeFormat::Json => PageFormat::Json,
+    }
 }
 
 fn write(
