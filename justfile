@@ -70,6 +70,11 @@ bench-run model *options:
     cargo build --release -p stablelm-inference --example limits
     python3 crates/stablelm-inference/peers/bench_run.py {{ model }} --folder {{ target }}/bench-run --stablelm {{ target }}/release/stablelm --limits {{ target }}/release/examples/limits {{ options }}
 
+# `convert` beside `cp` and the Python way, on a checkpoint the size of the 3B; needs 25 GB of disk, torch and safetensors
+bench-convert python="python3" *options:
+    cargo build --release --bin stablelm
+    {{ python }} crates/stablelm-checkpoint/peers/bench_convert.py --folder {{ target }}/bench-convert --stablelm {{ target }}/release/stablelm {{ options }}
+
 # Fuzz the tokenizer (decode_stream, engines, library, load), with nightly and cargo-fuzz
 fuzz name *options:
     cargo +nightly fuzz run --fuzz-dir crates/stablelm-tokenizer/fuzz {{ name }} -- -dict=crates/stablelm-tokenizer/fuzz/dictionary.txt {{ options }}
@@ -77,6 +82,10 @@ fuzz name *options:
 # Fuzz the readers of data (json_row, python_literal, recipe, parquet_file, arrow_file), with nightly and cargo-fuzz
 fuzz-data name *options:
     cargo +nightly fuzz run --fuzz-dir crates/stablelm-data/fuzz {{ name }} -- {{ options }}
+
+# Fuzz the readers of weights (index, pickle, safetensors_file, torch_file), with nightly and cargo-fuzz
+fuzz-checkpoint name *options:
+    cargo +nightly fuzz run --fuzz-dir crates/stablelm-checkpoint/fuzz {{ name }} -- {{ options }}
 
 # Fuzz the reader of GGUF files (gguf), with nightly and cargo-fuzz
 fuzz-inference name *options:

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use stablelm_checkpoint::{ArchiveError, Checkpoint, OpenError, OpenOptions, PickleError};
+use stablelm_checkpoint::{ArchiveError, Checkpoint, InputOptions, OpenError, PickleError};
 use stablelm_inference::gguf::{self, GgufModel};
 use stablelm_inference::{GenerateError, find_non_finite};
 use stablelm_license::Ledger;
@@ -20,11 +20,29 @@ pub(crate) fn open_checkpoint(
     path: &Path,
     neox_config: Option<&Path>,
 ) -> Result<Checkpoint, CommandError> {
-    require_path(path)?;
-    let options = OpenOptions {
+    let options = InputOptions {
         neox_config: neox_config.map(Path::to_owned),
+        ..InputOptions::default()
     };
-    stablelm_checkpoint::open(path, &options).map_err(open_error)
+    open_input(path, &options)
+}
+
+/// Opens a GPT-NeoX or safetensors checkpoint with all there is to choose.
+pub(crate) fn open_input(path: &Path, options: &InputOptions) -> Result<Checkpoint, CommandError> {
+    require_path(path)?;
+    stablelm_checkpoint::open_input(path, options).map_err(open_error)
+}
+
+/// Opens a GGUF file, when a path names one.
+pub(crate) fn open_gguf(path: &Path) -> Result<Option<GgufModel>, CommandError> {
+    require_path(path)?;
+    let is_gguf = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    if !is_gguf {
+        return Ok(None);
+    }
+    gguf::open(path).map(Some).map_err(CommandError::input)
 }
 
 /// Says what to do about a checkpoint that cannot be opened.
@@ -32,6 +50,12 @@ fn open_error(error: OpenError) -> CommandError {
     let hint = match &error {
         OpenError::MissingFile { .. } => {
             Some("a checkpoint needs every layer and every rank: copy it again, whole")
+        }
+        OpenError::OptimizerState { .. } => {
+            Some("give the folder, with --master-weights for the optimizer's fp32 weights")
+        }
+        OpenError::NoMasterWeights { .. } => {
+            Some("leave out --master-weights, or copy the optimizer's shards to the folder")
         }
         OpenError::NoNeoxConfig { .. } => {
             Some("give the .yml that the training was started with as --neox-config")
@@ -62,7 +86,11 @@ fn hint_of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         return Some("do not load it with PyTorch either; ask whoever trained it for a clean copy");
     }
     match cause.downcast_ref()? {
-        ArchiveError::Zip(_) | ArchiveError::OutOfFile { .. } | ArchiveError::Checksum { .. } => {
+        ArchiveError::Zip(_)
+        | ArchiveError::OutOfFile { .. }
+        | ArchiveError::Checksum { .. }
+        | ArchiveError::Inflate { .. }
+        | ArchiveError::Legacy { .. } => {
             Some("the file is not as it was written: copy it again and compare the sizes")
         }
         _ => None,
@@ -121,12 +149,7 @@ impl ModelInput {
     /// Opens a folder, a checkpoint or a GGUF file.
     pub(crate) fn open(args: &ModelArgs) -> Result<Self, CommandError> {
         let path = &args.model;
-        require_path(path)?;
-        let is_gguf = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-        let (files, mut config) = if is_gguf {
-            let model = gguf::open(path).map_err(CommandError::input)?;
+        let (files, mut config) = if let Some(model) = open_gguf(path)? {
             let config = model.config.clone();
             (Files::Gguf(Box::new(model)), config)
         } else {

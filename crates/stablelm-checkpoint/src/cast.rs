@@ -21,18 +21,21 @@ pub(crate) fn cast(bytes: Cow<'_, [u8]>, from: Dtype, to: Dtype) -> Cow<'_, [u8]
     if from == to {
         return bytes;
     }
-    let mut output = Vec::with_capacity(bytes.len() / from.width() * to.width());
+    let len = bytes.len() / from.width() * to.width();
     if from == Dtype::F64 || to == Dtype::F64 {
+        let mut output = Vec::with_capacity(len);
         for value in values(&bytes, from) {
             push(&mut output, value, to);
         }
         return Cow::Owned(output);
     }
+    let mut output = vec![0; len];
     let mut singles = [0.0; CHUNK];
-    for chunk in bytes.chunks(CHUNK * from.width()) {
+    let chunks = bytes.chunks(CHUNK * from.width());
+    for (chunk, output) in chunks.zip(output.chunks_mut(CHUNK * to.width())) {
         let singles = &mut singles[..chunk.len() / from.width()];
         read_singles(chunk, from, singles);
-        write_singles(singles, to, &mut output);
+        write_singles(singles, to, output);
     }
     Cow::Owned(output)
 }
@@ -60,22 +63,26 @@ fn read_singles(bytes: &[u8], from: Dtype, singles: &mut [f32]) {
     }
 }
 
-fn write_singles(singles: &[f32], to: Dtype, output: &mut Vec<u8>) {
+fn write_singles(singles: &[f32], to: Dtype, output: &mut [u8]) {
     match to {
         Dtype::F16 => {
             let mut halves = [f16::ZERO; CHUNK];
-            halves[..singles.len()].convert_from_f32_slice(singles);
-            let halves = &halves[..singles.len()];
-            output.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+            let halves = &mut halves[..singles.len()];
+            halves.convert_from_f32_slice(singles);
+            for (half, pair) in halves.iter().zip(output.as_chunks_mut::<2>().0) {
+                *pair = half.to_le_bytes();
+            }
         }
         Dtype::Bf16 => {
-            output.extend(
-                singles
-                    .iter()
-                    .flat_map(|&single| bf16::from_f32(single).to_le_bytes()),
-            );
+            for (single, pair) in singles.iter().zip(output.as_chunks_mut::<2>().0) {
+                *pair = bf16::from_f32(*single).to_le_bytes();
+            }
         }
-        _ => output.extend(singles.iter().flat_map(|single| single.to_le_bytes())),
+        _ => {
+            for (single, four) in singles.iter().zip(output.as_chunks_mut::<4>().0) {
+                *four = single.to_le_bytes();
+            }
+        }
     }
 }
 
@@ -140,6 +147,43 @@ pub(crate) struct NonFiniteCount {
 
 /// Counts NaN and infinity in the bytes of a float tensor.
 pub(crate) fn count_non_finite(bytes: &[u8], dtype: Dtype) -> NonFiniteCount {
+    let mut count = NonFiniteCount::default();
+    for part in bytes.chunks(CHUNK * 8) {
+        // Nearly always there is none, which is quickly seen.
+        if !is_finite(part, dtype) {
+            let more = count_in(part, dtype);
+            count.nan += more.nan;
+            count.infinite += more.infinite;
+        }
+    }
+    count
+}
+
+/// Whether no number has the exponent of NaN and infinity.
+fn is_finite(bytes: &[u8], dtype: Dtype) -> bool {
+    // No early end: that lets the compiler look at many numbers at once.
+    let halves = |exponent: u16| {
+        let (pairs, _) = bytes.as_chunks::<2>();
+        let found = pairs.iter().fold(0u16, |found, pair| {
+            found | u16::from(u16::from_le_bytes(*pair) & exponent == exponent)
+        });
+        found == 0
+    };
+    match dtype {
+        Dtype::F16 => halves(0x7c00),
+        Dtype::Bf16 => halves(0x7f80),
+        Dtype::F32 => {
+            let (fours, _) = bytes.as_chunks::<4>();
+            let found = fours.iter().fold(0u32, |found, four| {
+                found | u32::from(u32::from_le_bytes(*four) & 0x7f80_0000 == 0x7f80_0000)
+            });
+            found == 0
+        }
+        _ => false,
+    }
+}
+
+fn count_in(bytes: &[u8], dtype: Dtype) -> NonFiniteCount {
     let mut count = NonFiniteCount::default();
     let mut tally = |bits: u64, exponent: u64, mantissa: u64| {
         if bits & exponent == exponent {

@@ -1,13 +1,20 @@
 //! Two checkpoints held against each other, tensor by tensor, under the names of Hugging Face transformers.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::num::NonZeroUsize;
 
+use rayon::prelude::*;
 use serde::Serialize;
-use stablelm_model::{Dtype, TensorInfo, TensorSource, TensorSourceError, parameters};
+use stablelm_model::{Dtype, Parameter, TensorInfo, TensorSource, TensorSourceError, parameters};
 
-use crate::cast::{cast, count_non_finite, values};
+use crate::cast::{cast, values};
 use crate::convert::plan::dtype_name;
+use crate::hash::TensorHashes;
+use crate::neox::read::NeoxReadError;
 use crate::open::Checkpoint;
+use crate::stored::{Placement, matrix};
+use crate::stream::{Rows, RowsError, Tally};
 
 /// Why two checkpoints could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +23,18 @@ pub enum CompareError {
     /// A tensor could not be read.
     #[error("failed to read a tensor")]
     Read(#[from] TensorSourceError),
+    /// A file is damaged.
+    #[error("the checkpoint is not consistent")]
+    Inconsistent(#[from] NeoxReadError),
+}
+
+impl From<RowsError> for CompareError {
+    fn from(error: RowsError) -> Self {
+        match error {
+            RowsError::Inconsistent(error) => Self::Inconsistent(error),
+            RowsError::Read(error) => Self::Read(error),
+        }
+    }
 }
 
 /// What a comparison found.
@@ -105,15 +124,67 @@ impl Comparison {
 /// With a tolerance of 0, tensors are equal when dtype and bytes are. With a larger one only numbers count: they may
 /// differ by as much, and their dtypes may differ.
 pub fn compare(a: &Checkpoint, b: &Checkpoint, tolerance: f64) -> Result<Comparison, CompareError> {
-    let (a, b) = (a.source(), b.source());
-    let names: BTreeSet<&str> = a.names().into_iter().chain(b.names()).collect();
+    compare_sides(&Side::Checkpoint(a), &Side::Checkpoint(b), tolerance)
+}
+
+/// Compares every tensor of two sources, of which at least one is no checkpoint: a GGUF file, for example.
+pub fn compare_sources(
+    a: &dyn TensorSource,
+    b: &dyn TensorSource,
+    tolerance: f64,
+) -> Result<Comparison, CompareError> {
+    compare_sides(&Side::Source(a), &Side::Source(b), tolerance)
+}
+
+/// One of the two that are compared.
+enum Side<'a> {
+    Checkpoint(&'a Checkpoint),
+    Source(&'a dyn TensorSource),
+}
+
+impl<'a> Side<'a> {
+    fn source(&self) -> &'a dyn TensorSource {
+        match self {
+            Self::Checkpoint(checkpoint) => checkpoint.source(),
+            Self::Source(source) => *source,
+        }
+    }
+
+    fn placement(&self, name: &str) -> Placement {
+        let placement = match self {
+            Self::Checkpoint(checkpoint) => checkpoint.placement(name),
+            Self::Source(_) => None,
+        };
+        placement.unwrap_or(Placement::Computed)
+    }
+
+    fn rows<'p>(&self, name: &str, info: &TensorInfo, placement: &'p Placement) -> Rows<'p>
+    where
+        'a: 'p,
+    {
+        match self {
+            Self::Checkpoint(checkpoint) => Rows::new(checkpoint, name, info, placement),
+            Self::Source(source) => Rows::of_source(*source, name, info),
+        }
+    }
+}
+
+fn compare_sides(a: &Side<'_>, b: &Side<'_>, tolerance: f64) -> Result<Comparison, CompareError> {
+    let (a_source, b_source) = (a.source(), b.source());
+    let names: BTreeSet<&str> = a_source
+        .names()
+        .into_iter()
+        .chain(b_source.names())
+        .collect();
     let mut tensors = Vec::with_capacity(names.len());
     for name in names {
-        let outcome = match (a.info(name), b.info(name)) {
+        let outcome = match (a_source.info(name), b_source.info(name)) {
             (Some(a_info), Some(b_info)) => outcome(name, (a, &a_info), (b, &b_info), tolerance)?,
             (_, None) => Outcome::OnlyInA,
             (None, _) => Outcome::OnlyInB,
         };
+        a_source.release(name);
+        b_source.release(name);
         tensors.push(TensorComparison {
             name: name.to_owned(),
             outcome,
@@ -132,8 +203,8 @@ pub fn compare(a: &Checkpoint, b: &Checkpoint, tolerance: f64) -> Result<Compari
 
 fn outcome(
     name: &str,
-    (a, a_info): (&dyn TensorSource, &TensorInfo),
-    (b, b_info): (&dyn TensorSource, &TensorInfo),
+    (a, a_info): (&Side<'_>, &TensorInfo),
+    (b, b_info): (&Side<'_>, &TensorInfo),
     tolerance: f64,
 ) -> Result<Outcome, CompareError> {
     if a_info.shape != b_info.shape {
@@ -142,18 +213,57 @@ fn outcome(
             b: b_info.shape.clone(),
         });
     }
-    let (a_bytes, b_bytes) = (a.bytes(name)?, b.bytes(name)?);
-    if a_info.dtype == b_info.dtype && a_bytes == b_bytes {
+    let mut equal = a_info.dtype == b_info.dtype;
+    let mut max = Some(0f64);
+    side_by_side(name, (a, a_info), (b, b_info), &mut |a_bytes, b_bytes| {
+        if a_info.dtype == b_info.dtype && a_bytes == b_bytes && equal {
+            return true;
+        }
+        equal = false;
+        let pairs = values(a_bytes, a_info.dtype).zip(values(b_bytes, b_info.dtype));
+        max = max_abs_diff(pairs).and_then(|diff| Some(max?.max(diff)));
+        max.is_some()
+    })?;
+    if equal {
         return Ok(Outcome::Equal);
     }
-    let pairs = values(&a_bytes, a_info.dtype).zip(values(&b_bytes, b_info.dtype));
-    let max_abs_diff = max_abs_diff(pairs);
     Ok(Outcome::Differs {
-        max_abs_diff,
+        max_abs_diff: max,
         a: a_info.dtype,
         b: b_info.dtype,
-        tolerated: tolerance > 0.0 && max_abs_diff.is_some_and(|diff| diff <= tolerance),
+        tolerated: tolerance > 0.0 && max.is_some_and(|diff| diff <= tolerance),
     })
+}
+
+/// Reads two tensors of one shape a few rows at a time, for as long as `see` wants more.
+fn side_by_side(
+    name: &str,
+    (a, a_info): (&Side<'_>, &TensorInfo),
+    (b, b_info): (&Side<'_>, &TensorInfo),
+    see: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+) -> Result<(), CompareError> {
+    let (a_placement, b_placement) = (a.placement(name), b.placement(name));
+    let mut a_rows = a.rows(name, a_info, &a_placement);
+    let mut b_rows = b.rows(name, b_info, &b_placement);
+    let (mut a_buffer, mut b_buffer) = (Vec::new(), Vec::new());
+    let (_, columns) = matrix(&a_info.shape);
+    let row_len = |info: &TensorInfo| (columns * info.dtype.width()).max(1);
+    while let Some(a_bytes) = a_rows.next(usize::MAX, &mut a_buffer)? {
+        let mut left = &*a_bytes;
+        while !left.is_empty() {
+            let rows = left.len() / row_len(a_info);
+            let Some(b_bytes) = b_rows.next(rows, &mut b_buffer)? else {
+                return Ok(());
+            };
+            let taken = b_bytes.len() / row_len(b_info) * row_len(a_info);
+            let (now, later) = left.split_at(taken.min(left.len()));
+            if !see(now, &b_bytes) {
+                return Ok(());
+            }
+            left = later;
+        }
+    }
+    Ok(())
 }
 
 fn max_abs_diff(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
@@ -188,6 +298,12 @@ pub enum VerifyError {
     /// A tensor could not be read.
     #[error("failed to read a tensor")]
     Read(#[from] TensorSourceError),
+    /// A file is damaged.
+    #[error("the checkpoint is not consistent")]
+    Inconsistent(#[from] NeoxReadError),
+    /// No threads could be started.
+    #[error("failed to start the threads to verify with")]
+    Threads(#[source] io::Error),
     /// The output lacks a tensor.
     #[error("tensor `{tensor}` is missing from the output")]
     Missing {
@@ -210,6 +326,24 @@ pub enum VerifyError {
         /// The tensor.
         tensor: String,
     },
+    /// The bytes read are not those that were written.
+    #[error("tensor `{tensor}` hashes to {found}, expected {expected} as it was written")]
+    Hash {
+        /// The tensor.
+        tensor: String,
+        /// SHA-256 as noted.
+        expected: String,
+        /// SHA-256 of what is there.
+        found: String,
+    },
+    /// The number of parameters changed.
+    #[error("the output has {found} parameters, expected {expected}")]
+    Parameters {
+        /// The input's.
+        expected: u64,
+        /// The output's.
+        found: u64,
+    },
     /// A tensor holds something other than numbers.
     #[error("tensor `{tensor}` holds {nan} NaN and {infinite} infinite numbers, expected none")]
     NonFinite {
@@ -230,43 +364,100 @@ pub enum VerifyError {
 
 /// Reads every tensor of both checkpoints again: each must be in the output, equal after a cast, and finite.
 pub fn verify(input: &Checkpoint, output: &Checkpoint) -> Result<Verified, VerifyError> {
+    verify_hashed(input, output, None, NonZeroUsize::MIN)
+}
+
+/// Does what [`verify`] does on several threads, and holds what is read against the digests of what was written.
+pub fn verify_hashed(
+    input: &Checkpoint,
+    output: &Checkpoint,
+    hashes: Option<&TensorHashes>,
+    threads: NonZeroUsize,
+) -> Result<Verified, VerifyError> {
     check_config(input, output)?;
-    let mut verified = Verified {
-        tensors: 0,
-        parameters: 0,
+    let parameters: Vec<Parameter> = parameters(input.config()).collect();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.get())
+        .build();
+    let pool = pool.map_err(|error| VerifyError::Threads(io::Error::other(error)))?;
+    // The first error in the model's order, whichever thread meets one first.
+    let results: Vec<Result<(), VerifyError>> = pool.install(|| {
+        parameters
+            .par_iter()
+            .map(|parameter| verify_tensor(input, output, &parameter.name, hashes))
+            .collect()
+    });
+    results.into_iter().collect::<Result<(), _>>()?;
+    let count = parameters
+        .iter()
+        .map(|parameter| parameter.num_elements() as u64);
+    let verified = Verified {
+        tensors: parameters.len(),
+        parameters: count.sum(),
     };
-    for parameter in parameters(input.config()) {
-        let name = &parameter.name;
-        let missing = || VerifyError::Missing {
-            tensor: name.clone(),
-        };
-        let expected = input.source().info(name).ok_or_else(missing)?;
-        let found = output.source().info(name).ok_or_else(missing)?;
-        if expected.shape != found.shape {
-            return Err(VerifyError::Shape {
-                tensor: name.clone(),
-                expected: expected.shape,
-                found: found.shape,
-            });
-        }
-        let bytes = output.source().bytes(name)?;
-        let count = count_non_finite(&bytes, found.dtype);
-        if count.nan + count.infinite > 0 {
-            return Err(VerifyError::NonFinite {
-                tensor: name.clone(),
-                nan: count.nan,
-                infinite: count.infinite,
-            });
-        }
-        if cast(input.source().bytes(name)?, expected.dtype, found.dtype) != bytes {
-            return Err(VerifyError::Differs {
-                tensor: name.clone(),
-            });
-        }
-        verified.tensors += 1;
-        verified.parameters += parameter.num_elements() as u64;
+    let (expected, found) = (verified.parameters, output.config().num_parameters());
+    if expected != found {
+        return Err(VerifyError::Parameters { expected, found });
     }
     Ok(verified)
+}
+
+fn verify_tensor(
+    input: &Checkpoint,
+    output: &Checkpoint,
+    name: &str,
+    hashes: Option<&TensorHashes>,
+) -> Result<(), VerifyError> {
+    let tensor = || name.to_owned();
+    let missing = || VerifyError::Missing { tensor: tensor() };
+    let expected = input.source().info(name).ok_or_else(missing)?;
+    let found = output.source().info(name).ok_or_else(missing)?;
+    if expected.shape != found.shape {
+        return Err(VerifyError::Shape {
+            tensor: tensor(),
+            expected: expected.shape,
+            found: found.shape,
+        });
+    }
+    let mut tally = Tally::new();
+    let mut equal = true;
+    let sides = (
+        (&Side::Checkpoint(output), &found),
+        (&Side::Checkpoint(input), &expected),
+    );
+    let compared = side_by_side(name, sides.0, sides.1, &mut |written, source| {
+        tally.count(written, found.dtype);
+        if hashes.is_some() {
+            tally.hash(written);
+        }
+        equal &= *cast(source.into(), expected.dtype, found.dtype) == *written;
+        true
+    });
+    compared.map_err(|error| match error {
+        CompareError::Read(error) => VerifyError::Read(error),
+        CompareError::Inconsistent(error) => VerifyError::Inconsistent(error),
+    })?;
+    let (sha256, count) = tally.finish();
+    if count.nan + count.infinite > 0 {
+        return Err(VerifyError::NonFinite {
+            tensor: tensor(),
+            nan: count.nan,
+            infinite: count.infinite,
+        });
+    }
+    if !equal {
+        return Err(VerifyError::Differs { tensor: tensor() });
+    }
+    let noted = hashes.map(|hashes| hashes.tensors.get(name));
+    match noted {
+        None => Ok(()),
+        Some(Some(noted)) if noted.sha256 == sha256 => Ok(()),
+        Some(noted) => Err(VerifyError::Hash {
+            tensor: tensor(),
+            expected: noted.map_or_else(String::new, |noted| noted.sha256.clone()),
+            found: sha256,
+        }),
+    }
 }
 
 fn check_config(input: &Checkpoint, output: &Checkpoint) -> Result<(), VerifyError> {

@@ -1,5 +1,6 @@
 //! Conversion in two steps: a plan that holds no weights and is checked in full, then the moving of bytes along it.
 
+pub(crate) mod journal;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod target;
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 
 use stablelm_model::{ConfigError, Dtype, TensorSourceError};
 
+use crate::convert::journal::JournalError;
+use crate::neox::discover::NeoxLayout;
 use crate::neox::read::NeoxReadError;
 
 /// What to convert to.
@@ -22,10 +25,12 @@ pub enum Target {
         /// Most bytes of tensors in one file; a larger tensor still gets one.
         max_shard_size: u64,
     },
-    /// PyTorch files that GPT-NeoX loads, one a layer and rank.
+    /// PyTorch files that GPT-NeoX loads.
     Neox {
         /// Number of ranks to split over.
         tensor_parallel: NonZeroUsize,
+        /// How to spread over files.
+        layout: NeoxLayout,
         /// The training step to name.
         step: u64,
     },
@@ -106,16 +111,31 @@ pub enum ConvertError {
     /// A tensor could not be read.
     #[error("failed to read a tensor of the checkpoint")]
     Read(#[source] TensorSourceError),
-    /// A tensor's bytes are not as many as planned.
-    #[error("tensor `{tensor}` has {found} bytes, expected {expected}")]
-    ByteLen {
+    /// The plan would lose or repeat a part of a tensor: a mistake of this crate.
+    #[error(
+        "the plan moves {found} elements for tensor `{tensor}`, expected each of its {expected} once"
+    )]
+    NotCovered {
         /// The tensor.
         tensor: String,
-        /// Bytes planned.
+        /// Its elements.
         expected: usize,
-        /// Bytes found.
+        /// Elements that are moved.
         found: usize,
     },
+    /// The metadata for the header don't have the length of those that were planned.
+    #[error("the header of `{}` needs {found} bytes, but {expected} are kept for it", path.display())]
+    HeaderLength {
+        /// The file.
+        path: PathBuf,
+        /// Bytes kept for the header.
+        expected: usize,
+        /// Bytes it needs.
+        found: usize,
+    },
+    /// The record of an unfinished conversion could not be used.
+    #[error("failed to use the record of the conversion")]
+    Journal(#[source] JournalError),
     /// A file could not be written.
     #[error("failed to write `{}`", path.display())]
     Write {
@@ -134,4 +154,13 @@ pub enum ConvertError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Starts the threads to work with.
+pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, ConvertError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|error| ConvertError::Threads {
+        threads,
+        source: io::Error::other(error),
+    })
 }

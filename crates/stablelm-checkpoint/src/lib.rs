@@ -19,7 +19,7 @@
 //!     threads: NonZeroUsize::MIN,
 //! };
 //! let plan = plan(&checkpoint, &options)?;
-//! convert(&plan, &checkpoint, output)?;
+//! convert(&plan, &checkpoint, output, None)?;
 //! verify(&checkpoint, &open(output, &OpenOptions::default())?)?;
 //! # Ok(())
 //! # }
@@ -28,28 +28,39 @@
 mod cast;
 mod compare;
 mod convert;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod glob;
 mod hash;
 mod inspect;
+mod inspect_file;
 mod mapped;
 mod neox;
 mod open;
 mod safetensors;
+mod stored;
+mod stream;
 
 pub use compare::{
-    CompareError, Comparison, Outcome, TensorComparison, Verified, VerifyError, compare, verify,
+    CompareError, Comparison, Outcome, TensorComparison, Verified, VerifyError, compare,
+    compare_sources, verify, verify_hashed,
 };
-pub use convert::plan::{DroppedTensor, Plan, PlannedFile, PlannedTensor, plan};
-pub use convert::run::{Converted, NonFinite, convert};
+pub use convert::journal::{JOURNAL_FILE, Journal, JournalError};
+pub use convert::plan::{DroppedTensor, Plan, PlannedFile, PlannedMove, PlannedTensor, plan};
+pub use convert::run::{Converted, NonFinite, convert, write_metadata};
 pub use convert::{ConvertError, ConvertOptions, Target};
-pub use hash::{HashError, sha256_of_files};
+pub use hash::{HashError, TENSORS_FILE, TensorHash, TensorHashes, sha256_of_files};
 pub use inspect::{InspectedTensor, Inspection, inspect};
+pub use inspect_file::{FileInspection, inspect_file};
 pub use neox::archive::ArchiveError;
 pub use neox::discover::NeoxLayout;
 pub use neox::names::MlpNaming;
 pub use neox::pickle::PickleError;
 pub use neox::read::NeoxReadError;
 pub use neox::torch_file::TorchFileError;
-pub use open::{Checkpoint, Details, Format, OpenError, OpenOptions, open};
+pub use open::{
+    Checkpoint, Details, Format, InputOptions, OpenError, OpenOptions, open, open_input,
+};
 pub use safetensors::index::IndexError;
 pub use safetensors::read::SafetensorsError;
+pub use stream::hash_tensors;

@@ -34,6 +34,18 @@ impl MappedFile {
         })
     }
 
+    /// Takes bytes as if they were a file's.
+    #[cfg(fuzzing)]
+    pub(crate) fn in_memory(bytes: &[u8]) -> Self {
+        let map = memmap2::MmapMut::map_anon(bytes.len().max(1));
+        let mut map = map.expect("there is memory for what the fuzzer made");
+        map[..bytes.len()].copy_from_slice(bytes);
+        let map = map.make_read_only();
+        let map = map.expect("memory of our own may be read");
+        let map = (!bytes.is_empty()).then(|| Arc::new(map));
+        Self { map }
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         self.map.as_deref().map_or(&[], |map| map)
     }
@@ -47,6 +59,10 @@ impl MappedFile {
     pub(crate) fn release(&self, part: &[u8]) {
         let Some(map) = &self.map else { return };
         let page = 4096;
+        // What was unpacked into memory is not in the map.
+        if !map.as_ptr_range().contains(&part.as_ptr()) {
+            return;
+        }
         let start = (part.as_ptr().addr() - map.as_ptr().addr()).next_multiple_of(page);
         let end = (part.as_ptr().addr() + part.len() - map.as_ptr().addr()) / page * page;
         if start < end {

@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod discover;
+mod masters;
 pub(crate) mod names;
 pub(crate) mod partitions;
 pub(crate) mod pickle;

@@ -8,18 +8,31 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use stablelm_model::{ConfigError, Dtype, ModelConfig, TensorSource, parameters};
 
-use crate::neox::discover::{StepFiles, plain_name};
+use crate::neox::discover::{StepFiles, optimizer_place, plain_name};
 use crate::neox::names::MlpNaming;
 use crate::neox::read::{self as neox_read, NeoxSource};
 use crate::neox::torch_file::TorchFileError;
 use crate::safetensors::index::{INDEX_FILE, IndexError, SINGLE_FILE};
 use crate::safetensors::read::{SafetensorsError, SafetensorsSource};
+use crate::stored::{Pieces, Placement};
 
 /// What [`open`] needs besides the path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
     /// A GPT-NeoX configuration to use in place of those in the checkpoint.
     pub neox_config: Option<PathBuf>,
+}
+
+/// What [`open_input`] needs besides the path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputOptions {
+    /// A GPT-NeoX configuration to use in place of those in the checkpoint.
+    pub neox_config: Option<PathBuf>,
+    /// Whether to take the weights that GPT-NeoX's optimizer holds in fp32, not their copies in the model.
+    pub master_weights: bool,
+    /// A JSON object that gives the names of tensors in GPT-NeoX's files, without the layer's number, those that are
+    /// known here: `{"mlp.up_gate.weight": "mlp.linear1.weight"}`.
+    pub key_map: Option<PathBuf>,
 }
 
 /// The kinds of checkpoints.
@@ -59,7 +72,7 @@ pub struct Details {
     pub dtypes: BTreeMap<Dtype, usize>,
 }
 
-fn by_name<S: Serializer>(
+pub(crate) fn by_name<S: Serializer>(
     dtypes: &BTreeMap<Dtype, usize>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -141,6 +154,30 @@ impl Checkpoint {
         }
     }
 
+    /// Returns where a parameter's elements are stored.
+    pub(crate) fn placement(&self, name: &str) -> Option<Placement> {
+        match &self.source {
+            Source::Neox(source) => source.placement(name),
+            Source::Safetensors(source) => source.placement(name),
+        }
+    }
+
+    /// Returns the bytes behind placements.
+    pub(crate) fn pieces(&self) -> &dyn Pieces {
+        match &self.source {
+            Source::Neox(source) => source,
+            Source::Safetensors(source) => source,
+        }
+    }
+
+    /// Returns the file that a piece lies in.
+    pub(crate) fn path_of(&self, file: usize) -> &Path {
+        match &self.source {
+            Source::Neox(source) => source.path_of(file),
+            Source::Safetensors(source) => source.path_of(file),
+        }
+    }
+
     /// Returns the file that holds a tensor, or the first of its ranks.
     pub(crate) fn file_of(&self, name: &str) -> Option<&Path> {
         match &self.source {
@@ -162,6 +199,56 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The file holds what the optimizer keeps.
+    #[error(
+        "`{}` holds the state of the optimizer, which is not converted; its fp32 weights can be taken from the folder it \
+         is in",
+        path.display()
+    )]
+    OptimizerState {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There are no shards of an optimizer to take weights from.
+    #[error(
+        "`{}` holds no optimizer shards with fp32 weights (`zero_pp_rank_*_optim_states.pt`)",
+        folder.display()
+    )]
+    NoMasterWeights {
+        /// The folder of the saved step.
+        folder: PathBuf,
+    },
+    /// The optimizer's shards don't have as many numbers as the parameters need.
+    #[error(
+        "the optimizer's fp32 weights end within `{tensor}`: `{}` lists parameters for more than the {found} numbers \
+         there are",
+        path.display()
+    )]
+    MasterLength {
+        /// The file that lists the parameters.
+        path: PathBuf,
+        /// The first parameter that is not complete.
+        tensor: String,
+        /// Numbers in the group, padding included.
+        found: usize,
+    },
+    /// Only GPT-NeoX checkpoints have weights with the optimizer, and names that can be mapped.
+    #[error("`{}` is not a GPT-NeoX checkpoint, but {option} needs one", path.display())]
+    NotNeox {
+        /// The path.
+        path: PathBuf,
+        /// What was asked for.
+        option: &'static str,
+    },
+    /// The list of names could not be read.
+    #[error("`{}` is not a JSON object of names to names", path.display())]
+    KeyMap {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
     },
     /// The path holds nothing that looks like a checkpoint.
     #[error(
@@ -303,6 +390,36 @@ impl OpenError {
 ///
 /// No weight is read, and nothing that a file holds is executed.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
+    let options = InputOptions {
+        neox_config: options.neox_config.clone(),
+        ..InputOptions::default()
+    };
+    open_input(path, &options)
+}
+
+/// Does what [`open`] does, with more to choose for GPT-NeoX.
+pub fn open_input(path: &Path, options: &InputOptions) -> Result<Checkpoint, OpenError> {
+    let checkpoint = open_any(path, options)?;
+    let option = match options {
+        InputOptions {
+            master_weights: true,
+            ..
+        } => "taking the optimizer's weights",
+        InputOptions {
+            key_map: Some(_), ..
+        } => "a list of names",
+        _ => return Ok(checkpoint),
+    };
+    if checkpoint.format() == Format::Neox {
+        return Ok(checkpoint);
+    }
+    Err(OpenError::NotNeox {
+        path: path.to_owned(),
+        option,
+    })
+}
+
+fn open_any(path: &Path, options: &InputOptions) -> Result<Checkpoint, OpenError> {
     let metadata = fs::metadata(path).map_err(|source| OpenError::io(path, source))?;
     if metadata.is_file() {
         if path.extension().is_some_and(|end| end == "safetensors") {
@@ -312,8 +429,11 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError>
                 path.parent(),
             );
         }
-        return Err(OpenError::NotACheckpoint {
-            path: path.to_owned(),
+        let name = path.file_name().and_then(|name| name.to_str());
+        let path = path.to_owned();
+        return Err(match name.and_then(optimizer_place) {
+            Some(_) => OpenError::OptimizerState { path },
+            None => OpenError::NotACheckpoint { path },
         });
     }
     let latest = path.join("latest");
@@ -350,13 +470,13 @@ fn step_folder(latest: &Path) -> Result<PathBuf, OpenError> {
     })
 }
 
-fn open_neox(root: &Path, folder: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
+fn open_neox(root: &Path, folder: &Path, options: &InputOptions) -> Result<Checkpoint, OpenError> {
     if !folder.is_dir() {
         return Err(OpenError::MissingFile {
             path: folder.to_owned(),
         });
     }
-    let opened = neox_read::open(folder, options.neox_config.as_deref())?;
+    let opened = neox_read::open(folder, options)?;
     let (dtypes, dtype) = count_dtypes(&opened.source);
     let mut config = opened.config;
     config.dtype = dtype;

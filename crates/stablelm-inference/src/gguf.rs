@@ -17,6 +17,7 @@ mod write;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -121,6 +122,17 @@ pub struct GgufModel {
     file: MappedFile,
 }
 
+/// How a file holds one of our tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAs {
+    /// The number format: `f32`, `f16`, `bf16`, or blocks by their name in ggml in lower case, such as `q4_k`.
+    pub dtype: &'static str,
+    /// The sizes.
+    pub shape: Vec<usize>,
+    /// The bytes it takes; a share of them where several of our tensors are one in the file.
+    pub byte_len: u64,
+}
+
 /// One of our tensors and what it comes from.
 struct Tensor {
     origin: Origin,
@@ -217,6 +229,24 @@ impl GgufModel {
         .map(Some)
     }
 
+    /// Returns how the file holds a tensor, before anything is dequantized.
+    pub fn stored_as(&self, name: &str) -> Option<StoredAs> {
+        let tensor = self.tensors.get(name)?;
+        let parts = match tensor.origin {
+            Origin::Head { .. } => tensor.entry.shape.first().copied().unwrap_or(1).max(1),
+            Origin::Whole | Origin::Fused => 1,
+        };
+        Some(StoredAs {
+            dtype: match tensor.entry.storage {
+                Storage::Plain(dtype) => dtype.as_str(),
+                Storage::Blocks(format) => block_name(library_dtype(format)),
+                Storage::Other(dtype) => block_name(dtype),
+            },
+            shape: tensor.shape.clone(),
+            byte_len: (tensor.entry.place.len() / parts) as u64,
+        })
+    }
+
     fn tensor(&self, name: &str) -> Result<&Tensor, TensorSourceError> {
         let tensor = self.tensors.get(name);
         tensor.ok_or_else(|| TensorSourceError::Missing {
@@ -245,6 +275,27 @@ fn library_dtype(format: BlockFormat) -> GgmlDType {
         BlockFormat::Q4K => GgmlDType::Q4K,
         BlockFormat::Q5K => GgmlDType::Q5K,
         BlockFormat::Q6K => GgmlDType::Q6K,
+    }
+}
+
+/// Returns ggml's name of a format of blocks, in lower case.
+fn block_name(dtype: GgmlDType) -> &'static str {
+    match dtype {
+        GgmlDType::F32 => "f32",
+        GgmlDType::F16 => "f16",
+        GgmlDType::BF16 => "bf16",
+        GgmlDType::Q4_0 => "q4_0",
+        GgmlDType::Q4_1 => "q4_1",
+        GgmlDType::Q5_0 => "q5_0",
+        GgmlDType::Q5_1 => "q5_1",
+        GgmlDType::Q8_0 => "q8_0",
+        GgmlDType::Q8_1 => "q8_1",
+        GgmlDType::Q2K => "q2_k",
+        GgmlDType::Q3K => "q3_k",
+        GgmlDType::Q4K => "q4_k",
+        GgmlDType::Q5K => "q5_k",
+        GgmlDType::Q6K => "q6_k",
+        GgmlDType::Q8K => "q8_k",
     }
 }
 
@@ -286,6 +337,33 @@ impl TensorSource for GgufModel {
         let values = dequantize(dtype, &tensor.entry.shape, bytes)
             .map_err(|error| TensorSourceError::read(name, error))?;
         Ok(self.arrange(tensor, Cow::Owned(values)))
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Cow<'_, [u8]>, TensorSourceError> {
+        let tensor = self.tensor(name)?;
+        let dtype = match tensor.entry.storage {
+            Storage::Plain(_) => None,
+            Storage::Blocks(format) => Some(library_dtype(format)),
+            Storage::Other(dtype) => Some(dtype),
+        };
+        let (Some(dtype), Origin::Whole, &[num_rows, columns]) =
+            (dtype, tensor.origin, tensor.shape.as_slice())
+        else {
+            let bytes = self.bytes(name)?;
+            let num_rows = tensor.shape.first().copied().unwrap_or(1);
+            let row_len = bytes.len() / num_rows.max(1);
+            let range = rows.start * row_len..rows.end * row_len;
+            return Ok(match bytes {
+                Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[range]),
+                Cow::Owned(bytes) => Cow::Owned(bytes[range].to_vec()),
+            });
+        };
+        let bytes = &self.file.bytes()[tensor.entry.place.clone()];
+        let row_len = bytes.len() / num_rows.max(1);
+        let blocks = &bytes[rows.start * row_len..rows.end * row_len];
+        let values = dequantize(dtype, &[rows.len(), columns], blocks);
+        let values = values.map_err(|error| TensorSourceError::read(name, error))?;
+        Ok(Cow::Owned(values))
     }
 
     fn shared(&self, name: &str) -> Result<Bytes, TensorSourceError> {

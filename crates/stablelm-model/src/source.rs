@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -45,6 +46,21 @@ pub trait TensorSource: Send + Sync {
     /// Returns a tensor's bytes: borrowed where the file holds them as they are, owned where they had to be put
     /// together (ranks merged, strides removed).
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, TensorSourceError>;
+
+    /// Returns some rows of a tensor, which are all elements with those first indices.
+    ///
+    /// A source that puts tensors together does so for these rows only. Panics when there are not as many rows.
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Cow<'_, [u8]>, TensorSourceError> {
+        let bytes = self.bytes(name)?;
+        let shape = self.info(name).map(|info| info.shape);
+        let num_rows = shape.and_then(|shape| shape.first().copied()).unwrap_or(1);
+        let row_len = bytes.len() / num_rows.max(1);
+        let range = rows.start * row_len..rows.end * row_len;
+        Ok(match bytes {
+            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[range]),
+            Cow::Owned(bytes) => Cow::Owned(bytes[range].to_vec()),
+        })
+    }
 
     /// Returns the same bytes with a life of their own: a share of the memory map where [`bytes`](Self::bytes) borrows
     /// from one, so that weights can be used where the file holds them.

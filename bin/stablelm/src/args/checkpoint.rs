@@ -13,10 +13,19 @@ use super::{Json, Threads};
 pub(crate) enum ConvertTo {
     /// Hugging Face safetensors.
     Safetensors,
-    /// A GPT-NeoX checkpoint, one file a layer.
+    /// A GPT-NeoX checkpoint.
     Neox,
     /// A GGUF file for llama.cpp, tokenizer included.
     Gguf,
+}
+
+/// How a GPT-NeoX checkpoint is spread over files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConvertLayout {
+    /// One file a layer and rank, for `pipe_parallel_size` 1 and more.
+    Layers,
+    /// One file a rank, for `pipe_parallel_size` 0.
+    Single,
 }
 
 /// The format to read.
@@ -52,11 +61,14 @@ pub(crate) enum ConvertDtype {
 /// Convert a checkpoint between GPT-NeoX, safetensors and GGUF, with its papers
 ///
 /// Nothing in a .pt file is ever executed. Every check that needs no output (missing ranks and layers, shapes against
-/// the configuration, tensors without a place) happens before the first byte is written.
+/// the configuration, tensors without a place) happens before the first byte is written. A run that was killed goes on
+/// with --resume. Beside the weights, `tensors.json` holds the SHA-256 of every tensor.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm convert checkpoints/global_step955000 stablelm-3b --tokenizer tokenizer.json --verify\n  \
     stablelm convert stablelm-3b neox-tp4 --to neox --tensor-parallel 4\n  \
+    stablelm convert neox-tp4 neox-tp2 --to neox --tensor-parallel 2 --layout single\n  \
+    stablelm convert checkpoints stablelm-3b-f32 --master-weights\n  \
     stablelm convert stablelm-3b stablelm-3b-q4_k.gguf --to gguf --dtype q4_k")]
 pub(crate) struct Convert {
     /// A GPT-NeoX checkpoint folder, or a safetensors folder or file
@@ -72,6 +84,14 @@ pub(crate) struct Convert {
     /// The GPT-NeoX .yml, if the checkpoint does not hold one
     #[arg(long, value_name = "FILE")]
     pub(crate) neox_config: Option<PathBuf>,
+    /// Take the fp32 weights of the optimizer, out of `zero_pp_rank_*_optim_states.pt`
+    #[arg(long)]
+    pub(crate) master_weights: bool,
+    /// Give tensors of a GPT-NeoX checkpoint other names: a JSON object of names to known names
+    ///
+    /// Without the layer's number: {"mlp.up_gate.weight": "mlp.linear1.weight"}.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_map: Option<PathBuf>,
     /// Put this tokenizer.json (or that of a folder, or of a hub id) beside the weights
     #[arg(long, value_name = "T")]
     pub(crate) tokenizer: Option<PathBuf>,
@@ -81,6 +101,9 @@ pub(crate) struct Convert {
     /// Number of tensor-parallel ranks to write, for `--to neox`
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) tensor_parallel: NonZeroUsize,
+    /// How to spread over files, for `--to neox`
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "layers")]
+    pub(crate) layout: ConvertLayout,
     /// Size at which safetensors files are split
     #[arg(long, value_name = "SIZE", default_value = "5GB")]
     pub(crate) max_shard_size: ByteSize,
@@ -98,9 +121,8 @@ pub(crate) struct Convert {
     /// Print the plan, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Replace the output if it exists
-    #[arg(long)]
-    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) existing: ExistingOutput,
     #[command(flatten)]
     pub(crate) threads: Threads,
     #[command(flatten)]
@@ -115,13 +137,28 @@ pub(crate) struct ParentNotice {
     pub(crate) i_am_the_licensor: bool,
 }
 
-/// Describe a checkpoint or safetensors file: architecture, layout, every tensor
+/// What to do about an output that is there.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ExistingOutput {
+    /// Replace the output if it exists, and begin anew if a run of it was broken off
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) overwrite: bool,
+    /// Go on where a run was broken off; the result is that of an undisturbed run
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+/// Describe a checkpoint or a file of weights: architecture, layout, every tensor
+///
+/// A single PyTorch or safetensors file is described by itself: one layer's, a rank's state, an optimizer's shard.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm inspect checkpoints/global_step955000\n  \
+    stablelm inspect checkpoints/global_step955000/mp_rank_00_model_states.pt\n  \
+    stablelm inspect stablelm-3b-q4_k.gguf\n  \
     stablelm inspect stablelm-3b --json")]
 pub(crate) struct Inspect {
-    /// A GPT-NeoX checkpoint folder, or a safetensors folder or file
+    /// A GPT-NeoX checkpoint folder, a safetensors folder, or a .gguf, .safetensors or .pt file
     pub(crate) path: PathBuf,
     /// The GPT-NeoX .yml, if the checkpoint does not hold one
     #[arg(long, value_name = "FILE")]
@@ -136,6 +173,7 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm compare checkpoints/global_step955000 stablelm-3b\n  \
+    stablelm compare stablelm-3b stablelm-3b-q8_0.gguf --tolerance 0.02\n  \
     stablelm compare stablelm-3b-f32 stablelm-3b-bf16 --tolerance 0.01")]
 pub(crate) struct Compare {
     /// One checkpoint

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use bench::Bench;
-pub(crate) use checkpoint::{Compare, Convert, ConvertDtype, ConvertFrom, ConvertTo, Inspect};
+pub(crate) use checkpoint::{
+    Compare, Convert, ConvertDtype, ConvertFrom, ConvertLayout, ConvertTo, Inspect,
+};
 pub(crate) use data::{
     Data, DataCommand, DataInspect, Explain, Fingerprint, Prepare, Remove, SpecialTokens, Tokenize,
     Verify,

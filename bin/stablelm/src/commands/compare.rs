@@ -1,8 +1,12 @@
 //! `stablelm compare`
 
+use std::path::Path;
+
 use anyhow::anyhow;
 use serde_json::json;
-use stablelm_checkpoint::{Comparison, Outcome};
+use stablelm_checkpoint::{Checkpoint, Comparison, Outcome};
+use stablelm_inference::gguf::GgufModel;
+use stablelm_model::TensorSource;
 
 use crate::args::Compare;
 use crate::error::CommandError;
@@ -20,10 +24,7 @@ pub(crate) fn run(args: &Compare, ui: &Ui) -> Result<ExitStatus, CommandError> {
             args.tolerance
         )));
     }
-    let a = model_input::open_checkpoint(&args.a, None)?;
-    let b = model_input::open_checkpoint(&args.b, None)?;
-    let comparison =
-        stablelm_checkpoint::compare(&a, &b, args.tolerance).map_err(CommandError::input)?;
+    let comparison = compare(args)?;
     if args.json.json {
         let mut answer = json!({ "equal": comparison.equal() });
         let rest = serde_json::to_value(&comparison).expect("a comparison is plain data");
@@ -38,6 +39,33 @@ pub(crate) fn run(args: &Compare, ui: &Ui) -> Result<ExitStatus, CommandError> {
     } else {
         ExitStatus::Failed
     })
+}
+
+/// Reads both a few rows at a time where they are checkpoints, a tensor at a time where one is a GGUF file.
+fn compare(args: &Compare) -> Result<Comparison, CommandError> {
+    let open = |path: &Path| {
+        let gguf = model_input::open_gguf(path)?;
+        let checkpoint = gguf
+            .is_none()
+            .then(|| model_input::open_checkpoint(path, None));
+        Ok((gguf, checkpoint.transpose()?))
+    };
+    let (a, b): (Opened, Opened) = (open(&args.a)?, open(&args.b)?);
+    let compared = match (&a, &b) {
+        ((_, Some(a)), (_, Some(b))) => stablelm_checkpoint::compare(a, b, args.tolerance),
+        _ => stablelm_checkpoint::compare_sources(source(&a), source(&b), args.tolerance),
+    };
+    compared.map_err(CommandError::input)
+}
+
+type Opened = (Option<GgufModel>, Option<Checkpoint>);
+
+fn source(opened: &Opened) -> &dyn TensorSource {
+    match opened {
+        (Some(model), _) => model,
+        (None, Some(checkpoint)) => checkpoint.source(),
+        (None, None) => unreachable!("what is no GGUF file was opened as a checkpoint"),
+    }
 }
 
 fn text(comparison: &Comparison) -> String {

@@ -74,7 +74,7 @@ pub(super) fn run(
     if input.tokenizer.is_none() {
         ui.warn("no tokenizer is at hand: llama.cpp will take token ids only; give one with --tokenizer");
     }
-    let staged = Staged::create(&args.output, args.overwrite)?;
+    let staged = Staged::create(&args.output, args.existing.overwrite)?;
     write(&plan, &staged.path())?;
     if args.verify {
         verify(input, &staged.path(), ui)?;

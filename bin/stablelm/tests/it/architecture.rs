@@ -45,7 +45,7 @@ const EVERYWHERE: [&str; 12] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 44] = [
+const HOMES: [(&str, &str); 45] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
     ("base64", "stablelm-license"),
@@ -54,6 +54,7 @@ const HOMES: [(&str, &str); 44] = [
     ("candle-core", "stablelm-inference"),
     ("clap", "stablelm"),
     ("clap_complete", "stablelm"),
+    ("crc32fast", "stablelm-checkpoint"),
     ("ctrlc", "stablelm"),
     ("flate2", "stablelm-data"),
     ("foldhash", "stablelm-data"),

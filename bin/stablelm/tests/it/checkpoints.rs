@@ -388,3 +388,176 @@ fn blocks_are_for_gguf_only() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("--to gguf"), "{stderr}");
 }
+
+/// Every file below a folder with its bytes, sorted.
+fn tree(folder: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                files.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_killed_conversion_goes_on_and_ends_in_the_same_bytes() {
+    let runner = Runner::new();
+    let input = fixture("model");
+    let targets: [&[&str]; 2] = [
+        &["--max-shard-size", "60KB"],
+        &["--to", "neox", "--tensor-parallel", "4"],
+    ];
+    for (nth, target) in targets.iter().enumerate() {
+        let (whole, killed) = (format!("whole{nth}"), format!("killed{nth}"));
+        let args = |output: &str, more: &[&str]| -> Vec<String> {
+            let args = ["convert", &input, output, "--verify", "-q"];
+            let all = args.iter().chain(*target).chain(more);
+            all.map(ToString::to_string).collect()
+        };
+        let started = std::time::Instant::now();
+        let undisturbed = args(&whole, &[]);
+        runner.ok(&undisturbed.iter().map(String::as_str).collect::<Vec<_>>());
+        let took = started.elapsed();
+        for turn in 0..20u32 {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_stablelm"))
+                .args(args(&killed, &["--resume"]))
+                .current_dir(runner.path())
+                .env("SOURCE_DATE_EPOCH", "1700000000")
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(took * (turn * 7 % 20) / 20);
+            child.kill().unwrap();
+            let finished = child.wait().unwrap().success();
+            assert_eq!(runner.path().join(&killed).exists(), finished, "{turn}");
+            if finished || turn % 5 == 4 {
+                if !finished {
+                    let rest = args(&killed, &["--resume"]);
+                    runner.ok(&rest.iter().map(String::as_str).collect::<Vec<_>>());
+                }
+                let (expected, found) = (
+                    tree(&runner.path().join(&whole)),
+                    tree(&runner.path().join(&killed)),
+                );
+                assert!(expected == found, "{turn}");
+                std::fs::remove_dir_all(runner.path().join(&killed)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unfinished_conversion_is_not_gone_on_with_unasked_or_with_other_options() {
+    let runner = Runner::new();
+    let input = fixture("model");
+    let journal = ".out.partial/convert.journal";
+    runner.write(journal, "");
+    let output = runner.output(&["convert", &input, "out"]);
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("--resume") && stderr.contains("--overwrite"),
+        "{stderr}"
+    );
+    let other = "{\"conversion\":{\"key\":\"00\",\"started\":\"then\"}}\n";
+    runner.write(journal, other);
+    let output = runner.output(&["convert", &input, "out", "--resume"]);
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("another conversion"), "{stderr}");
+    assert!(!runner.path().join("out").exists());
+    runner.ok(&["convert", &input, "out", "--overwrite", "-q"]);
+    assert!(!runner.path().join("out/convert.journal").exists());
+}
+
+#[test]
+fn files_of_every_kind_are_inspected_and_compared() {
+    let runner = Runner::new();
+    let input = fixture("model");
+    runner.ok(&["convert", &input, "hf", "-q"]);
+    for dtype in ["keep", "q8_0"] {
+        let file = format!("{dtype}.gguf");
+        runner.ok(&[
+            "convert", &input, &file, "--to", "gguf", "--dtype", dtype, "-q",
+        ]);
+    }
+    let inspected = runner.json(&["inspect", "q8_0.gguf", "--json"]);
+    assert_eq!(inspected["format"], "gguf");
+    assert_eq!(inspected["parameters"], 1_067_264);
+    assert!(inspected["dtypes"]["q8_0"].as_u64().unwrap() > 0);
+    assert!(
+        runner
+            .ok(&["inspect", "q8_0.gguf"])
+            .contains("model.embed_tokens.weight")
+    );
+    let step = std::fs::read_to_string(std::path::Path::new(&input).join("latest")).unwrap();
+    let layer = format!("{input}/{}/layer_02-model_01-model_states.pt", step.trim());
+    let inspected = runner.json(&["inspect", &layer, "--json"]);
+    assert_eq!(
+        (&inspected["kind"], &inspected["rank"]),
+        (&"layer".into(), &1.into())
+    );
+    std::fs::copy(
+        runner.path().join("hf/model.safetensors"),
+        runner.path().join("alone.safetensors"),
+    )
+    .unwrap();
+    assert_eq!(
+        runner.json(&["inspect", "alone.safetensors", "--json"])["layout"],
+        "file"
+    );
+    let whole = runner.json(&["inspect", "hf/model.safetensors", "--json"]);
+    assert_eq!(whole["architecture"], "StableLmForCausalLM");
+
+    // The vectors are f32 in GGUF files, so only a tolerance makes them equal.
+    runner.ok(&["compare", "hf", "keep.gguf", "--tolerance", "1e-9"]);
+    runner.ok(&["compare", "q8_0.gguf", &input, "--tolerance", "0.05"]);
+    let output = runner.output(&["compare", "q8_0.gguf", "hf", "--tolerance", "1e-9"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn both_layouts_of_gpt_neox_and_their_digests_are_written() {
+    let runner = Runner::new();
+    let input = fixture("model");
+    let args = [
+        "convert", &input, "single", "--to", "neox", "--layout", "single",
+    ];
+    let ranks = ["--tensor-parallel", "4", "--verify", "--json"];
+    let first = runner.json(&[&args[..], &ranks[..]].concat());
+    let folder = runner.path().join("single");
+    let step = std::fs::read_to_string(folder.join("latest")).unwrap();
+    assert!(
+        folder
+            .join(&step)
+            .join("mp_rank_03_model_states.pt")
+            .is_file()
+    );
+    assert!(
+        !folder
+            .join(&step)
+            .join("layer_00-model_00-model_states.pt")
+            .exists()
+    );
+    runner.ok(&["compare", "single", &input]);
+    let second = runner.json(&["convert", "single", "hf", "--verify", "--json"]);
+    // The same weights have the same digest, however they are stored.
+    let digest = &first["input"]["tensors_sha256"];
+    for answer in [&first["output"], &second["input"], &second["output"]] {
+        assert_eq!(&answer["tensors_sha256"], digest);
+    }
+    let list = std::fs::read(runner.path().join("hf/tensors.json")).unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    assert_eq!(&list["sha256"], digest);
+    let ledger = std::fs::read_to_string(runner.path().join("hf/ledger.json")).unwrap();
+    assert!(ledger.contains(digest.as_str().unwrap()));
+}

@@ -1,5 +1,6 @@
 //! The plan of a conversion: every output file, every tensor in it, and where its bytes come from. Holds no weights.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,11 @@ use crate::convert::target;
 use crate::convert::{ConvertError, ConvertOptions, Target};
 use crate::glob;
 use crate::neox::names::NeoxTensor;
+use crate::neox::partitions::Rule;
+use crate::neox::read::NeoxSource;
+use crate::neox::write::TorchLayout;
 use crate::open::Checkpoint;
+use crate::stored::{NotCovered, Placement, Tile, check_cover, matrix};
 
 /// What [`convert`](crate::convert()) is going to do.
 #[derive(Clone, Debug, Serialize)]
@@ -22,7 +27,9 @@ pub struct Plan {
     parameters: u64,
     bytes: u64,
     #[serde(skip)]
-    pub(crate) groups: Vec<Group>,
+    pub(crate) contents: Vec<Content>,
+    #[serde(skip)]
+    pub(crate) outputs: Vec<Output>,
     #[serde(skip)]
     pub(crate) small_files: Vec<(PathBuf, Vec<u8>)>,
     #[serde(skip)]
@@ -50,6 +57,23 @@ pub struct PlannedTensor {
     pub dtype: Dtype,
     /// Its sizes in the output.
     pub shape: Vec<usize>,
+    /// What it is made of; nothing where GPT-NeoX wants a tensor that the model has not.
+    pub from: Vec<PlannedMove>,
+}
+
+/// A part of a stored tensor on its way into one of the output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedMove {
+    /// The name of the file, or of the first of several; empty for what is computed.
+    pub file: String,
+    /// The tensor's name in that file.
+    pub tensor: String,
+    /// Number of rectangles that are taken from it.
+    pub blocks: usize,
+    /// Number of elements in them.
+    pub elements: u64,
+    /// `copied`, `cast`, `transposed`, `transposed and cast`, or `computed`: added up over ranks, or parted for them.
+    pub how: &'static str,
 }
 
 /// A stored tensor that the output will not have.
@@ -66,37 +90,75 @@ pub(crate) fn dtype_name<S: Serializer>(dtype: &Dtype, serializer: S) -> Result<
     serializer.serialize_str(dtype.as_str())
 }
 
-/// Files written together: one of safetensors, or all ranks of a layer.
+/// A parameter on its way: where its elements are stored, and what they become.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
-    /// Paths with what each file begins with: a safetensors header or a pickle.
-    pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
-    pub(crate) kind: GroupKind,
-    pub(crate) moves: Vec<Move>,
+pub(crate) struct Content {
+    /// The name in Hugging Face transformers.
+    pub(crate) parameter: String,
+    /// As stored, ranks merged.
+    pub(crate) info: TensorInfo,
+    pub(crate) placement: Placement,
+    /// The dtype in the output.
+    pub(crate) dtype: Dtype,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GroupKind {
-    Safetensors,
-    Torch,
+/// A file with tensors in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub(crate) path: PathBuf,
+    pub(crate) frame: Frame,
+    pub(crate) parts: Vec<Part>,
 }
 
-/// One tensor's way from input to output.
+/// What is around the tensors of a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Move {
+pub(crate) enum Frame {
+    /// A header, whose metadata may be replaced by others of the same length.
+    Safetensors {
+        tensors: Vec<(String, TensorInfo)>,
+        header: Vec<u8>,
+    },
+    /// A pickle and a container.
+    Torch {
+        layout: TorchLayout,
+        pickle: Vec<u8>,
+    },
+}
+
+/// A tensor of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
     /// The name in the output.
     pub(crate) name: String,
-    /// Parameters to read, each with its dtype and byte length as stored.
-    pub(crate) inputs: Vec<Input>,
     pub(crate) dtype: Dtype,
-    /// How to split over ranks; `None` writes the one input as it is.
-    pub(crate) split: Option<NeoxTensor>,
+    pub(crate) shape: Vec<usize>,
+    /// Its first byte in the file.
+    pub(crate) offset: u64,
+    pub(crate) fill: Fill,
+    /// The parameters in it, by their place in the plan's list.
+    pub(crate) contents: Vec<usize>,
 }
 
+/// How a tensor of a file is made.
 #[derive(Clone, Debug)]
-pub(crate) struct Input {
-    pub(crate) parameter: String,
-    pub(crate) info: TensorInfo,
+pub(crate) enum Fill {
+    /// It is the only parameter in it.
+    Whole,
+    /// Of rectangles of stored tensors.
+    Tiles { tiles: Vec<Tile>, from: Dtype },
+    /// In memory, from whole parameters: shares of a sum, or no parameter at all.
+    Split {
+        tensor: NeoxTensor,
+        rank: usize,
+        num_ranks: usize,
+    },
+}
+
+impl Part {
+    pub(crate) fn byte_len(&self) -> u64 {
+        let num_elements: usize = self.shape.iter().product();
+        (num_elements * self.dtype.width()) as u64
+    }
 }
 
 impl Plan {
@@ -137,8 +199,16 @@ impl fmt::Display for Plan {
         for file in &self.files {
             writeln!(formatter, "{}  {} bytes", file.path.display(), file.bytes)?;
             for tensor in &file.tensors {
-                let PlannedTensor { name, dtype, shape } = tensor;
+                let PlannedTensor {
+                    name,
+                    dtype,
+                    shape,
+                    from,
+                } = tensor;
                 writeln!(formatter, "  {name}  {dtype}  {shape:?}")?;
+                for moved in from {
+                    writeln!(formatter, "    {moved}")?;
+                }
             }
         }
         for dropped in &self.dropped {
@@ -147,6 +217,26 @@ impl fmt::Display for Plan {
                 "left out: {}  ({})",
                 dropped.name, dropped.reason
             )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PlannedMove {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            tensor,
+            blocks,
+            how,
+            ..
+        } = self;
+        write!(formatter, "{how} from {tensor}")?;
+        if !file.is_empty() {
+            write!(formatter, " in {file}")?;
+        }
+        if *blocks > 1 {
+            write!(formatter, ", {blocks} blocks")?;
         }
         Ok(())
     }
@@ -161,42 +251,34 @@ pub fn plan(checkpoint: &Checkpoint, options: &ConvertOptions) -> Result<Plan, C
         neox.check_replicas().map_err(ConvertError::Inconsistent)?;
     }
     let config = checkpoint.config();
-    let mut inputs = Vec::new();
-    for parameter in parameters(config) {
-        let info = checkpoint.source().info(&parameter.name);
-        let info = info.expect("opening found every parameter");
-        let to = options.dtype.unwrap_or(info.dtype);
-        if !can_cast(info.dtype, to) {
-            return Err(ConvertError::Cast {
-                tensor: parameter.name,
-                from: info.dtype,
-                to,
-            });
-        }
-        inputs.push(Input {
-            parameter: parameter.name,
-            info,
-        });
-    }
+    let contents = contents(checkpoint, options.dtype)?;
     let dtype = options.dtype.or(checkpoint.dtype()).unwrap_or(Dtype::F32);
-    let tensors = inputs.len();
-    let (groups, small_files) = match options.target {
+    let (outputs, small_files) = match options.target {
         Target::Safetensors { max_shard_size } => {
-            target::safetensors(config, inputs, options, max_shard_size, dtype)
+            target::safetensors(config, &contents, options, max_shard_size, dtype)
         }
         Target::Neox {
             tensor_parallel,
+            layout,
             step,
-        } => target::neox(
-            config,
-            inputs,
-            options.dtype,
-            tensor_parallel.get(),
-            step,
-            dtype,
-        )?,
+        } => {
+            let neox = target::Neox {
+                config,
+                contents: &contents,
+                dtype_asked: options.dtype,
+                dtype,
+                num_ranks: tensor_parallel.get(),
+                layout,
+                step,
+            };
+            neox.lay_out()?
+        }
     };
-    let mut files: Vec<PlannedFile> = groups.iter().flat_map(planned_files).collect();
+    check_covered(checkpoint, &contents, &outputs)?;
+    let mut files: Vec<PlannedFile> = outputs
+        .iter()
+        .map(|output| planned_file(checkpoint, &contents, output))
+        .collect();
     let bytes = files.iter().map(|file| file.bytes).sum();
     files.extend(small_files.iter().map(|(path, content)| PlannedFile {
         path: path.clone(),
@@ -206,43 +288,158 @@ pub fn plan(checkpoint: &Checkpoint, options: &ConvertOptions) -> Result<Plan, C
     Ok(Plan {
         files,
         dropped,
-        tensors,
+        tensors: contents.len(),
         parameters: config.num_parameters(),
         bytes,
-        groups,
+        contents,
+        outputs,
         small_files,
         threads: options.threads.get(),
     })
 }
 
-fn planned_files(group: &Group) -> impl Iterator<Item = PlannedFile> + '_ {
-    group.files.iter().map(|(path, _)| {
-        let tensors: Vec<PlannedTensor> = group.moves.iter().map(Move::planned).collect();
-        let lens = tensors.iter().map(|tensor| {
-            let num_elements: usize = tensor.shape.iter().product();
-            (num_elements * tensor.dtype.width()) as u64
-        });
-        PlannedFile {
-            path: path.clone(),
-            bytes: lens.sum(),
-            tensors,
+/// Finds every parameter and makes sure that it can have the dtype asked for.
+fn contents(checkpoint: &Checkpoint, dtype: Option<Dtype>) -> Result<Vec<Content>, ConvertError> {
+    let mut contents = Vec::new();
+    for parameter in parameters(checkpoint.config()) {
+        let info = checkpoint.source().info(&parameter.name);
+        let info = info.expect("opening found every parameter");
+        let placement = checkpoint.placement(&parameter.name);
+        let to = dtype.unwrap_or(info.dtype);
+        if !can_cast(info.dtype, to) {
+            return Err(ConvertError::Cast {
+                tensor: parameter.name,
+                from: info.dtype,
+                to,
+            });
         }
-    })
+        contents.push(Content {
+            parameter: parameter.name,
+            placement: placement.expect("opening placed every parameter"),
+            info,
+            dtype: to,
+        });
+    }
+    Ok(contents)
 }
 
-impl Move {
-    /// The tensor as each of the group's files holds it.
-    pub(crate) fn planned(&self) -> PlannedTensor {
-        let shape = match &self.split {
-            Some(tensor) => &tensor.shape,
-            None => &self.inputs[0].info.shape,
+/// Makes sure that every element of the output is written once and every element of the input is used once.
+fn check_covered(
+    checkpoint: &Checkpoint,
+    contents: &[Content],
+    outputs: &[Output],
+) -> Result<(), ConvertError> {
+    let failed = |tensor: &str, wrong: NotCovered| ConvertError::NotCovered {
+        tensor: tensor.to_owned(),
+        expected: wrong.expected,
+        found: wrong.found,
+    };
+    // Elements taken from each stored tensor, by its file and name.
+    let mut taken: HashMap<(usize, &str), usize> = HashMap::new();
+    for content in contents {
+        let Placement::Tiles(tiles) = &content.placement else {
+            continue;
         };
-        PlannedTensor {
-            name: self.name.clone(),
-            dtype: self.dtype,
-            shape: shape.clone(),
+        let (rows, columns) = matrix(&content.info.shape);
+        check_cover(tiles, rows, columns).map_err(|wrong| failed(&content.parameter, wrong))?;
+        for tile in tiles {
+            let stored = &tile.stored;
+            let place = (stored.pieces[0].file, stored.name.as_str());
+            *taken.entry(place).or_insert(0) += tile.num_elements();
         }
     }
+    for (rule, located) in checkpoint.neox().into_iter().flat_map(NeoxSource::stored) {
+        // Replicas were compared, and summands are added up.
+        if !matches!(rule.rule, Rule::Rows | Rule::Columns) {
+            continue;
+        }
+        let place = (located.file, located.stored.name.as_str());
+        let found = taken.get(&place).copied().unwrap_or(0);
+        let expected = located.view.shape.iter().product();
+        if found != expected {
+            return Err(failed(&located.stored.name, NotCovered { expected, found }));
+        }
+    }
+    for part in outputs.iter().flat_map(|output| &output.parts) {
+        if let Fill::Tiles { tiles, .. } = &part.fill {
+            let (rows, columns) = matrix(&part.shape);
+            check_cover(tiles, rows, columns).map_err(|wrong| failed(&part.name, wrong))?;
+        }
+    }
+    Ok(())
+}
+
+fn planned_file(checkpoint: &Checkpoint, contents: &[Content], output: &Output) -> PlannedFile {
+    let tensors = output.parts.iter().map(|part| PlannedTensor {
+        name: part.name.clone(),
+        dtype: part.dtype,
+        shape: part.shape.clone(),
+        from: moves(checkpoint, contents, part),
+    });
+    PlannedFile {
+        path: output.path.clone(),
+        bytes: output.parts.iter().map(Part::byte_len).sum(),
+        tensors: tensors.collect(),
+    }
+}
+
+/// Lists what a tensor is made of, one entry a stored tensor.
+fn moves(checkpoint: &Checkpoint, contents: &[Content], part: &Part) -> Vec<PlannedMove> {
+    let computed = |names: &mut dyn Iterator<Item = &String>| -> Vec<PlannedMove> {
+        let moved = names.map(|name| PlannedMove {
+            file: String::new(),
+            tensor: name.clone(),
+            blocks: 1,
+            elements: part.shape.iter().product::<usize>() as u64,
+            how: "computed",
+        });
+        moved.collect()
+    };
+    let mut parameters = part
+        .contents
+        .iter()
+        .map(|&content| &contents[content].parameter);
+    let (tiles, from) = match &part.fill {
+        Fill::Tiles { tiles, from } => (tiles, *from),
+        Fill::Whole => match &contents[part.contents[0]] {
+            Content {
+                placement: Placement::Tiles(tiles),
+                info,
+                ..
+            } => (tiles, info.dtype),
+            _ => return computed(&mut parameters),
+        },
+        Fill::Split { .. } => return computed(&mut parameters),
+    };
+    let mut moves: Vec<PlannedMove> = Vec::new();
+    for tile in tiles {
+        let path = checkpoint.path_of(tile.stored.pieces[0].file);
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let how = match (from == part.dtype, tile.column_stride) {
+            (true, 1) => "copied",
+            (true, _) => "transposed",
+            (false, 1) => "cast",
+            (false, _) => "transposed and cast",
+        };
+        let (blocks, elements) = (1, tile.num_elements() as u64);
+        let tensor = &tile.stored.name;
+        let same = |moved: &&mut PlannedMove| {
+            moved.file == file && moved.tensor == *tensor && moved.how == how
+        };
+        if let Some(moved) = moves.iter_mut().find(same) {
+            moved.blocks += blocks;
+            moved.elements += elements;
+        } else {
+            moves.push(PlannedMove {
+                file: file.into_owned(),
+                tensor: tensor.clone(),
+                blocks,
+                elements,
+                how,
+            });
+        }
+    }
+    moves
 }
 
 /// Finds what the target has no place for, and refuses to lose what was not given up.
@@ -318,7 +515,10 @@ fn buffer_reason(
     for (head, embedding) in head_of {
         if name == head && source.info(embedding).is_some() {
             let read = |name| source.bytes(name).map_err(ConvertError::Read);
-            if read(head)? == read(embedding)? {
+            let equal = read(head)? == read(embedding)?;
+            source.release(head);
+            source.release(embedding);
+            if equal {
                 return Ok(Some("equal to the embedding it is tied to"));
             }
         }

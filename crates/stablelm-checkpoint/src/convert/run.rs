@@ -1,32 +1,30 @@
-//! Carries out a plan: reads, splits and casts ahead on several threads, writes and hashes in order.
+//! Carries out a plan: several threads read, cast, hash and write tensors, each from its first row to its last.
 //!
-//! The only file of this crate that knows threads. Memory is bounded by two windows of tensors; a window is a single
-//! tensor once that one is large.
+//! One of the few files of this crate that know threads. A thread holds a few rows at a time, however large the tensor
+//! is, and writes them where they belong in the file; rows that lie together in the input and need no cast are written
+//! from the map as they are. The pages of the input are let go behind it.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use stablelm_model::TensorSource;
 
-use crate::cast::{NonFiniteCount, cast, count_non_finite};
-use crate::convert::ConvertError;
-use crate::convert::plan::{Group, GroupKind, Move, Plan};
-use crate::hash::hexadecimal;
-use crate::neox::names::NeoxTensor;
+use crate::cast::{NonFiniteCount, cast};
+use crate::convert::journal::{Journal, Noted};
+use crate::convert::plan::{Content, Fill, Frame, Output, Part, Plan};
+use crate::convert::target::with_format;
+use crate::convert::{ConvertError, thread_pool};
+use crate::hash::{TensorHash, TensorHashes};
 use crate::neox::partitions::{Extent, split};
-use crate::neox::write::TorchWriter;
 use crate::open::Checkpoint;
-use crate::safetensors::write::SafetensorsWriter;
-
-/// Bytes of output that are prepared ahead of the writer.
-const WINDOW_LEN: usize = 32 << 20;
+use crate::safetensors::write::header;
+use crate::stored::{Chunks, matrix};
+use crate::stream::{Tally, stream};
 
 /// What a conversion did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,19 +33,21 @@ pub struct Converted {
     pub tensors: usize,
     /// Number of numbers in them.
     pub parameters: u64,
-    /// Bytes of tensors written.
+    /// Bytes of tensors in the output.
     pub bytes: u64,
     /// Tensors that hold NaN or infinity.
     pub warnings: Vec<NonFinite>,
-    /// Lower-case hexadecimal SHA-256 over the bytes of all tensors, in the order they were written; for one safetensors
-    /// file, over everything behind its header.
-    pub tensor_bytes_sha256: String,
+    /// Lower-case hexadecimal SHA-256 of the input's tensors, see [`TensorHashes`]; the same for the same weights in
+    /// any format.
+    pub source_sha256: String,
+    /// What the output's tensors hash to.
+    pub hashes: TensorHashes,
 }
 
 /// A tensor that holds something other than numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NonFinite {
-    /// The tensor's name in the output.
+    /// The tensor's name in Hugging Face transformers.
     pub tensor: String,
     /// How many numbers are NaN or infinite.
     pub count: u64,
@@ -57,57 +57,127 @@ pub struct NonFinite {
 
 /// Writes what a plan says into an existing folder and waits until it is on disk.
 ///
-/// The folder is the caller's to make and, after an error, to remove: it may hold some of the files then.
+/// The folder is the caller's to make and, after an error, to remove: it may hold some of the files then. With a
+/// journal, files that it names as complete are left as they are.
 pub fn convert(
     plan: &Plan,
     checkpoint: &Checkpoint,
     output: &Path,
+    journal: Option<&mut Journal>,
 ) -> Result<Converted, ConvertError> {
-    let threads = plan.threads;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| ConvertError::Threads {
-        threads,
-        source: io::Error::other(error),
-    })?;
-    pool.install(|| {
-        let mut run = Run {
-            checkpoint,
-            output,
-            hasher: Sha256::new(),
-            warnings: Vec::new(),
-            done: 0,
-            total: plan.byte_len(),
-            reported: None,
-        };
-        let mut folders = HashSet::new();
-        let paths = plan.files().iter().map(|file| file.path.as_path());
-        for folder in paths.filter_map(Path::parent) {
-            let folder = output.join(folder);
-            fs::create_dir_all(&folder).map_err(|source| write_error(&folder, source))?;
-            folders.insert(folder);
-        }
-        for group in &plan.groups {
-            run.group(group)?;
-        }
-        for (path, content) in &plan.small_files {
-            let path = output.join(path);
-            write_small(&path, content).map_err(|source| write_error(&path, source))?;
-        }
-        for folder in &folders {
-            sync_folder(folder).map_err(|source| write_error(folder, source))?;
-        }
-        run.report(true);
-        Ok(Converted {
-            tensors: plan.num_tensors(),
-            parameters: plan.num_parameters(),
-            bytes: run.done,
-            warnings: run.warnings,
-            tensor_bytes_sha256: hexadecimal(&run.hasher.finalize()),
-        })
-    })
+    let folders = make_folders(plan, output)?;
+    let known = journal.as_ref().map_or_else(BTreeMap::new, |journal| {
+        journal.tensors.clone().into_iter().collect()
+    });
+    let run = Run {
+        plan,
+        checkpoint,
+        output,
+        jobs: jobs(plan, journal.as_deref(), &known),
+        files: plan.outputs.iter().map(OpenFile::new).collect(),
+        noted: Mutex::new(known),
+        journal: Mutex::new(journal),
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        error: Mutex::new(None),
+        progress: Mutex::new(Progress::new(plan.byte_len())),
+    };
+    run.progress.held().done = run.bytes_of_complete_files();
+    thread_pool(plan.threads)?.broadcast(|_| run.work());
+    if let Some((_, error)) = run.error.held().take() {
+        return Err(error);
+    }
+    for (path, content) in &plan.small_files {
+        let path = output.join(path);
+        write_small(&path, content).map_err(|source| write_error(&path, source))?;
+    }
+    for folder in &folders {
+        sync_folder(folder).map_err(|source| write_error(folder, source))?;
+    }
+    run.progress.held().report(true);
+    let noted = std::mem::take(&mut *run.noted.held());
+    Ok(converted(plan, &noted))
 }
 
-fn write_error(path: &Path, source: io::Error) -> ConvertError {
+/// Puts other metadata into the headers of safetensors that were converted; they must be as long as those planned.
+pub fn write_metadata(
+    plan: &Plan,
+    output: &Path,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), ConvertError> {
+    let metadata = with_format(metadata);
+    for file in &plan.outputs {
+        let Frame::Safetensors {
+            tensors,
+            header: planned,
+        } = &file.frame
+        else {
+            continue;
+        };
+        let path = output.join(&file.path);
+        let header = header(tensors, &metadata);
+        if header.len() != planned.len() {
+            return Err(ConvertError::HeaderLength {
+                path,
+                expected: planned.len(),
+                found: header.len(),
+            });
+        }
+        let write = || {
+            let file = File::options().write(true).open(&path)?;
+            write_at(&file, &header, 0)?;
+            file.sync_all()
+        };
+        write().map_err(|source| write_error(&path, source))?;
+    }
+    Ok(())
+}
+
+fn converted(plan: &Plan, noted: &BTreeMap<String, Noted>) -> Converted {
+    let mut warnings = Vec::new();
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    for content in &plan.contents {
+        let Some(found) = noted.get(&content.parameter) else {
+            continue;
+        };
+        let hash = |dtype: stablelm_model::Dtype, sha256: &str| TensorHash {
+            dtype: dtype.as_str().to_owned(),
+            shape: content.info.shape.clone(),
+            sha256: sha256.to_owned(),
+        };
+        let name = content.parameter.clone();
+        before.insert(name.clone(), hash(content.info.dtype, &found.source));
+        after.insert(name.clone(), hash(content.dtype, &found.sha256));
+        if found.non_finite() != NonFiniteCount::default() {
+            warnings.push(NonFinite {
+                tensor: name,
+                count: found.nan + found.infinite,
+                nan: found.nan,
+            });
+        }
+    }
+    Converted {
+        tensors: plan.num_tensors(),
+        parameters: plan.num_parameters(),
+        bytes: plan.byte_len(),
+        warnings,
+        source_sha256: TensorHashes::new(before).sha256,
+        hashes: TensorHashes::new(after),
+    }
+}
+
+fn make_folders(plan: &Plan, output: &Path) -> Result<HashSet<std::path::PathBuf>, ConvertError> {
+    let mut folders = HashSet::new();
+    let paths = plan.files().iter().map(|file| file.path.as_path());
+    for folder in paths.filter_map(Path::parent) {
+        let folder = output.join(folder);
+        fs::create_dir_all(&folder).map_err(|source| write_error(&folder, source))?;
+        folders.insert(folder);
+    }
+    Ok(folders)
+}
+
+pub(crate) fn write_error(path: &Path, source: io::Error) -> ConvertError {
     ConvertError::Write {
         path: path.to_owned(),
         source,
@@ -115,7 +185,7 @@ fn write_error(path: &Path, source: io::Error) -> ConvertError {
 }
 
 fn write_small(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = File::create(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -129,73 +199,352 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let len = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if len == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[len..];
+        offset += len as u64;
+    }
+    Ok(())
+}
+
+/// One thing for a thread to do.
+#[derive(Clone, Copy, Debug)]
+enum Job {
+    /// Write a tensor of a file, by their places in the plan.
+    Write(usize, usize),
+    /// Only hash a parameter that no tensor of the output is alone.
+    Hash(usize),
+}
+
+/// Lists what is to be done: file by file, each parameter hashed soon after it was last read.
+fn jobs(plan: &Plan, journal: Option<&Journal>, known: &BTreeMap<String, Noted>) -> Vec<Job> {
+    let is_complete = |output: &Output| journal.is_some_and(|journal| journal.has(&output.path));
+    let mut hashed: HashSet<usize> = plan
+        .outputs
+        .iter()
+        .flat_map(|output| &output.parts)
+        .filter(|part| matches!(part.fill, Fill::Whole))
+        .flat_map(|part| part.contents.clone())
+        .collect();
+    hashed.extend(
+        (0..plan.contents.len()).filter(|&nth| known.contains_key(&plan.contents[nth].parameter)),
+    );
+    let mut jobs = Vec::new();
+    for (nth, output) in plan.outputs.iter().enumerate() {
+        if !is_complete(output) {
+            jobs.extend((0..output.parts.len()).map(|part| Job::Write(nth, part)));
+        }
+        for &content in output.parts.iter().flat_map(|part| &part.contents) {
+            if hashed.insert(content) {
+                jobs.push(Job::Hash(content));
+            }
+        }
+    }
+    jobs
+}
+
+/// A lock that a panic elsewhere does not matter to: the panic goes on by itself.
+trait Held<T> {
+    fn held(&self) -> MutexGuard<'_, T>;
+}
+
+impl<T> Held<T> for Mutex<T> {
+    fn held(&self) -> MutexGuard<'_, T> {
+        self.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Run<'a> {
+    plan: &'a Plan,
     checkpoint: &'a Checkpoint,
     output: &'a Path,
-    hasher: Sha256,
-    warnings: Vec<NonFinite>,
+    jobs: Vec<Job>,
+    files: Vec<OpenFile>,
+    noted: Mutex<BTreeMap<String, Noted>>,
+    journal: Mutex<Option<&'a mut Journal>>,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    /// The error of the earliest job that failed.
+    error: Mutex<Option<(usize, ConvertError)>>,
+    progress: Mutex<Progress>,
+}
+
+/// An output file while it is written.
+struct OpenFile {
+    file: Mutex<Option<std::sync::Arc<File>>>,
+    crcs: Mutex<Vec<u32>>,
+    remaining: AtomicUsize,
+}
+
+impl OpenFile {
+    fn new(output: &Output) -> Self {
+        Self {
+            file: Mutex::new(None),
+            crcs: Mutex::new(vec![0; output.parts.len()]),
+            remaining: AtomicUsize::new(output.parts.len()),
+        }
+    }
+}
+
+impl Run<'_> {
+    fn bytes_of_complete_files(&self) -> u64 {
+        let journal = self.journal.held();
+        let is_complete = |output: &&Output| {
+            let journal = journal.as_deref();
+            journal.is_some_and(|journal| journal.has(&output.path))
+        };
+        let outputs = self.plan.outputs.iter().filter(is_complete);
+        outputs
+            .flat_map(|output| &output.parts)
+            .map(Part::byte_len)
+            .sum()
+    }
+
+    /// What each thread does: one job after another.
+    fn work(&self) {
+        let mut buffers = Buffers::default();
+        loop {
+            let nth = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(&job) = self.jobs.get(nth) else {
+                return;
+            };
+            if self.failed.load(Ordering::Relaxed) {
+                return;
+            }
+            let done = match job {
+                Job::Write(output, part) => self.write(output, part, &mut buffers),
+                Job::Hash(content) => self.hash(content, &mut buffers),
+            };
+            if let Err(error) = done {
+                self.failed.store(true, Ordering::Relaxed);
+                let mut first = self.error.held();
+                if first.as_ref().is_none_or(|(earlier, _)| nth < *earlier) {
+                    *first = Some((nth, error));
+                }
+                return;
+            }
+        }
+    }
+
+    fn hash(&self, content: usize, buffers: &mut Buffers) -> Result<(), ConvertError> {
+        let content = &self.plan.contents[content];
+        let noted = self.note(content, buffers, |_| Ok(()))?;
+        self.remember(content, noted)
+    }
+
+    /// Reads a parameter from its first row to its last, hashing it, and gives its rows as the output holds them.
+    fn note(
+        &self,
+        content: &Content,
+        buffers: &mut Buffers,
+        mut give: impl FnMut(&[u8]) -> Result<(), ConvertError>,
+    ) -> Result<Noted, ConvertError> {
+        let mut source = Tally::new();
+        let mut output = (content.dtype != content.info.dtype).then(Tally::new);
+        let (from, to) = (content.info.dtype, content.dtype);
+        stream(self.checkpoint, content, &mut buffers.rows, &mut |bytes| {
+            source.hash(bytes);
+            match &mut output {
+                None => {
+                    source.count(bytes, from);
+                    give(bytes)
+                }
+                Some(output) => {
+                    let bytes = cast(bytes.into(), from, to);
+                    output.hash(&bytes);
+                    output.count(&bytes, to);
+                    give(&bytes)
+                }
+            }
+        })?;
+        let (source, non_finite) = source.finish();
+        let (sha256, non_finite) = match output {
+            Some(output) => output.finish(),
+            None => (source.clone(), non_finite),
+        };
+        Ok(Noted {
+            source,
+            sha256,
+            nan: non_finite.nan,
+            infinite: non_finite.infinite,
+        })
+    }
+
+    fn remember(&self, content: &Content, noted: Noted) -> Result<(), ConvertError> {
+        if let Some(journal) = self.journal.held().as_deref_mut() {
+            journal
+                .note_tensor(&content.parameter, &noted)
+                .map_err(ConvertError::Journal)?;
+        }
+        self.noted.held().insert(content.parameter.clone(), noted);
+        Ok(())
+    }
+
+    fn write(&self, output: usize, part: usize, buffers: &mut Buffers) -> Result<(), ConvertError> {
+        let (planned, open) = (&self.plan.outputs[output], &self.files[output]);
+        let tensor = &planned.parts[part];
+        let path = self.output.join(&planned.path);
+        let file = open
+            .file(&path)
+            .map_err(|source| write_error(&path, source))?;
+        let mut sink = Sink {
+            progress: &self.progress,
+            file: &file,
+            path: &path,
+            offset: tensor.offset,
+            crc: matches!(planned.frame, Frame::Torch { .. }).then(crc32fast::Hasher::new),
+        };
+        match &tensor.fill {
+            Fill::Whole => {
+                let content = &self.plan.contents[tensor.contents[0]];
+                let noted = self.note(content, buffers, |bytes| sink.write(bytes))?;
+                if !self.noted.held().contains_key(&content.parameter) {
+                    self.remember(content, noted)?;
+                }
+            }
+            Fill::Tiles { tiles, from } => {
+                let extent = matrix(&tensor.shape);
+                let mut chunks = Chunks::new(self.checkpoint.pieces(), tiles, extent, *from);
+                while let Some(bytes) = chunks
+                    .next(&mut buffers.rows)
+                    .map_err(ConvertError::Inconsistent)?
+                {
+                    sink.write(&cast(bytes, *from, tensor.dtype))?;
+                }
+            }
+            Fill::Split { .. } => sink.write(&self.split(tensor)?)?,
+        }
+        if let Some(crc) = sink.crc.take() {
+            open.crcs.held()[part] = crc.finalize();
+        }
+        if open.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.finish(planned, open, &file, &path)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a small tensor in memory.
+    fn split(&self, part: &Part) -> Result<Vec<u8>, ConvertError> {
+        let Fill::Split {
+            tensor,
+            rank,
+            num_ranks,
+        } = &part.fill
+        else {
+            unreachable!("only called for tensors that are split in memory");
+        };
+        let mut parameters = Vec::with_capacity(tensor.slots.len());
+        for (slot, &content) in tensor.slots.iter().zip(&part.contents) {
+            let content = &self.plan.contents[content];
+            let bytes = self.checkpoint.source().bytes(&content.parameter);
+            let bytes = bytes.map_err(ConvertError::Read)?;
+            parameters.push((slot.pick, cast(bytes, content.info.dtype, part.dtype)));
+        }
+        let extent = Extent {
+            rows: tensor.rows(),
+            columns: tensor.columns(),
+            dtype: part.dtype,
+        };
+        let mut ranks = split(tensor.rule, extent, &parameters, *num_ranks);
+        Ok(ranks.swap_remove(*rank).into_owned())
+    }
+
+    /// Writes what is around the tensors of a file, and waits until it is on disk.
+    fn finish(
+        &self,
+        planned: &Output,
+        open: &OpenFile,
+        file: &File,
+        path: &Path,
+    ) -> Result<(), ConvertError> {
+        let crcs = open.crcs.held().clone();
+        let write = || {
+            match &planned.frame {
+                Frame::Safetensors { header, .. } => write_at(file, header, 0)?,
+                Frame::Torch { layout, pickle } => {
+                    for (offset, bytes) in layout.frame(pickle, &crcs) {
+                        write_at(file, &bytes, offset)?;
+                    }
+                }
+            }
+            file.sync_all()
+        };
+        write().map_err(|source| write_error(path, source))?;
+        *open.file.held() = None;
+        if let Some(journal) = self.journal.held().as_deref_mut() {
+            journal
+                .note_file(&planned.path)
+                .map_err(ConvertError::Journal)?;
+        }
+        Ok(())
+    }
+}
+
+impl OpenFile {
+    /// Makes the file for the first tensor that is written to it.
+    fn file(&self, path: &Path) -> io::Result<std::sync::Arc<File>> {
+        let mut slot = self.file.held();
+        if let Some(file) = slot.as_ref() {
+            return Ok(std::sync::Arc::clone(file));
+        }
+        let file = std::sync::Arc::new(File::create(path)?);
+        *slot = Some(std::sync::Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+/// Memory that a thread uses again and again.
+#[derive(Default)]
+struct Buffers {
+    rows: Vec<u8>,
+}
+
+/// The place in a file where a tensor is being written.
+struct Sink<'a> {
+    progress: &'a Mutex<Progress>,
+    file: &'a File,
+    path: &'a Path,
+    offset: u64,
+    crc: Option<crc32fast::Hasher>,
+}
+
+impl Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ConvertError> {
+        if let Some(crc) = &mut self.crc {
+            crc.update(bytes);
+        }
+        write_at(self.file, bytes, self.offset).map_err(|source| write_error(self.path, source))?;
+        self.offset += bytes.len() as u64;
+        let mut progress = self.progress.held();
+        progress.done += bytes.len() as u64;
+        progress.report(false);
+        Ok(())
+    }
+}
+
+struct Progress {
     done: u64,
     total: u64,
     reported: Option<Instant>,
 }
 
-/// A tensor ready to be written: bytes for each file of its group.
-struct Ready<'a> {
-    /// The name in the output, with the layer's number where the output has one.
-    name: String,
-    files: Vec<Cow<'a, [u8]>>,
-    non_finite: NonFiniteCount,
-}
-
-impl Run<'_> {
-    fn group(&mut self, group: &Group) -> Result<(), ConvertError> {
-        let mut sinks = Vec::with_capacity(group.files.len());
-        for (path, begin) in &group.files {
-            let path = self.output.join(path);
-            sinks.push(Sink::create(path, group.kind, begin)?);
+impl Progress {
+    fn new(total: u64) -> Self {
+        Self {
+            done: 0,
+            total,
+            reported: None,
         }
-        let source = self.checkpoint.source();
-        let num_files = group.files.len();
-        let mut windows = Windows(&group.moves);
-        let first = windows.next().unwrap_or_default();
-        let mut ready = prepare_window(source, first, num_files)?;
-        // While one window is written, the next one is prepared.
-        while !ready.is_empty() {
-            let next = windows.next().unwrap_or_default();
-            let (written, prepared) = rayon::join(
-                || self.write(&ready, &mut sinks),
-                || prepare_window(source, next, num_files),
-            );
-            written?;
-            ready = prepared?;
-        }
-        sinks.into_iter().try_for_each(Sink::finish)
-    }
-
-    /// Writes a window's tensors in order and hashes the same bytes beside it.
-    fn write(&mut self, ready: &[Ready<'_>], sinks: &mut [Sink]) -> Result<(), ConvertError> {
-        for tensor in ready {
-            let hasher = &mut self.hasher;
-            let ((), written) = rayon::join(
-                || tensor.files.iter().for_each(|bytes| hasher.update(bytes)),
-                || {
-                    let mut pairs = sinks.iter_mut().zip(&tensor.files);
-                    pairs.try_for_each(|(sink, bytes)| sink.write(bytes))
-                },
-            );
-            written?;
-            if tensor.non_finite != NonFiniteCount::default() {
-                self.warnings.push(NonFinite {
-                    tensor: tensor.name.clone(),
-                    count: tensor.non_finite.nan + tensor.non_finite.infinite,
-                    nan: tensor.non_finite.nan,
-                });
-            }
-            let lens = tensor.files.iter().map(|bytes| bytes.len() as u64);
-            self.done += lens.sum::<u64>();
-            self.report(false);
-        }
-        Ok(())
     }
 
     fn report(&mut self, last: bool) {
@@ -207,131 +556,5 @@ impl Run<'_> {
             let (done, total) = (self.done, self.total);
             tracing::info!(target: "progress", stage = "convert", done, total, unit = "bytes");
         }
-    }
-}
-
-fn prepare_window<'a>(
-    source: &'a dyn TensorSource,
-    moves: &'a [Move],
-    num_files: usize,
-) -> Result<Vec<Ready<'a>>, ConvertError> {
-    let prepared = moves
-        .par_iter()
-        .map(|moved| prepare(source, moved, num_files));
-    prepared.collect()
-}
-
-/// Reads a tensor's parameters, splits them and casts them.
-fn prepare<'a>(
-    source: &'a dyn TensorSource,
-    moved: &'a Move,
-    num_files: usize,
-) -> Result<Ready<'a>, ConvertError> {
-    let mut inputs = Vec::with_capacity(moved.inputs.len());
-    for input in &moved.inputs {
-        let bytes = source.bytes(&input.parameter).map_err(ConvertError::Read)?;
-        let expected = input.info.byte_len().unwrap_or(usize::MAX);
-        if bytes.len() != expected {
-            return Err(ConvertError::ByteLen {
-                tensor: input.parameter.clone(),
-                expected,
-                found: bytes.len(),
-            });
-        }
-        inputs.push(cast(bytes, input.info.dtype, moved.dtype));
-    }
-    let files = match &moved.split {
-        None => inputs,
-        Some(tensor) => {
-            let extent = Extent {
-                rows: tensor.rows(),
-                columns: tensor.columns(),
-                dtype: moved.dtype,
-            };
-            let picks = tensor.slots.iter().map(|slot| slot.pick);
-            let parameters: Vec<_> = picks.zip(inputs).collect();
-            split(tensor.rule, extent, &parameters, num_files)
-        }
-    };
-    let mut non_finite = NonFiniteCount::default();
-    for bytes in &files {
-        let count = count_non_finite(bytes, moved.dtype);
-        non_finite.nan += count.nan;
-        non_finite.infinite += count.infinite;
-    }
-    Ok(Ready {
-        name: moved
-            .split
-            .as_ref()
-            .map_or_else(|| moved.name.clone(), NeoxTensor::full_name),
-        files,
-        non_finite,
-    })
-}
-
-/// Runs of moves that are prepared together.
-struct Windows<'a>(&'a [Move]);
-
-impl<'a> Iterator for Windows<'a> {
-    type Item = &'a [Move];
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut len = 0;
-        let fits = |moved: &&Move| {
-            let more = moved
-                .inputs
-                .iter()
-                .filter_map(|input| input.info.byte_len());
-            len += more.sum::<usize>();
-            len <= WINDOW_LEN
-        };
-        let count = self.0.iter().take_while(fits).count().max(1);
-        let (window, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(window)
-    }
-}
-
-/// An output file.
-struct Sink {
-    path: PathBuf,
-    kind: SinkKind,
-}
-
-enum SinkKind {
-    Safetensors(SafetensorsWriter),
-    Torch(Box<TorchWriter<File>>),
-}
-
-impl Sink {
-    fn create(path: PathBuf, kind: GroupKind, begin: &[u8]) -> Result<Self, ConvertError> {
-        let created = match kind {
-            GroupKind::Safetensors => {
-                SafetensorsWriter::create(&path, begin).map(SinkKind::Safetensors)
-            }
-            GroupKind::Torch => {
-                TorchWriter::create(&path, begin).map(|writer| SinkKind::Torch(Box::new(writer)))
-            }
-        };
-        match created {
-            Ok(kind) => Ok(Self { path, kind }),
-            Err(source) => Err(write_error(&path, source)),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ConvertError> {
-        let written = match &mut self.kind {
-            SinkKind::Safetensors(writer) => writer.write(bytes),
-            SinkKind::Torch(writer) => writer.write(bytes),
-        };
-        written.map_err(|source| write_error(&self.path, source))
-    }
-
-    fn finish(self) -> Result<(), ConvertError> {
-        let finished = match self.kind {
-            SinkKind::Safetensors(writer) => writer.finish(),
-            SinkKind::Torch(writer) => writer.finish().and_then(|file| file.sync_all()),
-        };
-        finished.map_err(|source| write_error(&self.path, source))
     }
 }

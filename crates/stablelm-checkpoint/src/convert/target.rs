@@ -1,74 +1,82 @@
 //! What each target format looks like on disk: which files, which tensors in each, and the small files beside them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stablelm_model::{Architecture, Dtype, ModelConfig, NeoxSettings, NeoxSizes, TensorInfo};
 
-use crate::convert::plan::{Group, GroupKind, Input, Move};
+use crate::convert::plan::{Content, Fill, Frame, Output, Part};
 use crate::convert::{ConvertError, ConvertOptions};
-use crate::neox::discover::{layer_file_name, rank_file_name, step_folder_name};
+use crate::neox::discover::{NeoxLayout, layer_file_name, rank_file_name, step_folder_name};
 use crate::neox::names::{MlpNaming, NeoxTensor, layout};
-use crate::neox::write::{Plain, TorchTensor, TorchWriter, pickle_plain, pickle_tensors};
+use crate::neox::partitions::Rule;
+use crate::neox::write::{Plain, TorchLayout, TorchTensor, pickle_plain, pickle_tensors};
 use crate::safetensors::index::{INDEX_FILE, shard_lens, shard_name, write_index};
 use crate::safetensors::write::{header, sort_for_file};
+use crate::stored::{Placement, Tile, Window};
 
-type Files = (Vec<Group>, Vec<(PathBuf, Vec<u8>)>);
+type Files = (Vec<Output>, Vec<(PathBuf, Vec<u8>)>);
 
 /// Lays out safetensors: shards in the model's order, tensors in a shard in the file's order.
 pub(crate) fn safetensors(
     config: &ModelConfig,
-    inputs: Vec<Input>,
+    contents: &[Content],
     options: &ConvertOptions,
     max_shard_size: u64,
     dtype: Dtype,
 ) -> Files {
-    let output = |input: &Input| TensorInfo {
-        dtype: options.dtype.unwrap_or(input.info.dtype),
-        shape: input.info.shape.clone(),
+    let output = |content: &Content| TensorInfo {
+        dtype: content.dtype,
+        shape: content.info.shape.clone(),
     };
-    let sizes: Vec<u64> = inputs
+    let sizes: Vec<u64> = contents
         .iter()
-        .map(|input| {
-            output(input)
-                .byte_len()
-                .expect("the tensor was found in a file") as u64
+        .map(|content| {
+            let len = output(content).byte_len();
+            len.expect("the tensor was found in a file") as u64
         })
         .collect();
-    let mut metadata = options.metadata.clone();
-    metadata
-        .entry("format".to_owned())
-        .or_insert_with(|| "pt".to_owned());
+    let metadata = with_format(&options.metadata);
     let lens = shard_lens(&sizes, max_shard_size);
     let mut weight_map = BTreeMap::new();
-    let mut groups = Vec::with_capacity(lens.len());
-    let mut inputs = inputs.into_iter();
+    let mut outputs = Vec::with_capacity(lens.len());
+    let mut first = 0;
     for (nth, &len) in lens.iter().enumerate() {
-        let name = shard_name(nth, lens.len());
-        let mut by_name: HashMap<String, Input> = HashMap::new();
-        let mut tensors = Vec::with_capacity(len);
-        for input in inputs.by_ref().take(len) {
-            tensors.push((input.parameter.clone(), output(&input)));
-            weight_map.insert(input.parameter.clone(), name.clone());
-            by_name.insert(input.parameter.clone(), input);
-        }
+        let file = shard_name(nth, lens.len());
+        let shard = &contents[first..first + len];
+        let places: HashMap<&str, usize> = shard
+            .iter()
+            .enumerate()
+            .map(|(nth, content)| (content.parameter.as_str(), first + nth))
+            .collect();
+        let mut tensors: Vec<(String, TensorInfo)> = shard
+            .iter()
+            .map(|content| (content.parameter.clone(), output(content)))
+            .collect();
         sort_for_file(&mut tensors);
-        let begin = header(&tensors, &metadata);
-        let moves = tensors.into_iter().filter_map(|(name, info)| {
-            Some(Move {
-                inputs: vec![by_name.remove(&name)?],
-                name,
+        let header = header(&tensors, &metadata);
+        let mut offset = header.len() as u64;
+        let mut parts = Vec::with_capacity(len);
+        for (name, info) in &tensors {
+            weight_map.insert(name.clone(), file.clone());
+            let part = Part {
+                name: name.clone(),
                 dtype: info.dtype,
-                split: None,
-            })
+                shape: info.shape.clone(),
+                offset,
+                fill: Fill::Whole,
+                contents: vec![places[name.as_str()]],
+            };
+            offset += part.byte_len();
+            parts.push(part);
+        }
+        outputs.push(Output {
+            path: PathBuf::from(file),
+            frame: Frame::Safetensors { tensors, header },
+            parts,
         });
-        groups.push(Group {
-            moves: moves.collect(),
-            files: vec![(PathBuf::from(name), begin)],
-            kind: GroupKind::Safetensors,
-        });
+        first += len;
     }
     let mut small_files = Vec::new();
     let mut add = |name: &str, text: String| {
@@ -79,144 +87,265 @@ pub(crate) fn safetensors(
     }
     add("config.json", config.to_config_json(dtype));
     add("generation_config.json", config.to_generation_config_json());
-    (groups, small_files)
+    (outputs, small_files)
 }
 
-/// Lays out a GPT-NeoX checkpoint with one file a layer and rank, under the current names.
-pub(crate) fn neox(
-    config: &ModelConfig,
-    inputs: Vec<Input>,
-    dtype_asked: Option<Dtype>,
-    tensor_parallel: usize,
-    step: u64,
-    dtype: Dtype,
-) -> Result<Files, ConvertError> {
-    let yml = NeoxSettings::yml_for(config, tensor_parallel, dtype);
-    check_expressible(config, &yml)?;
-    let tensors = layout(config, MlpNaming::Linear, tensor_parallel).map_err(|error| {
-        ConvertError::NotDivisible {
-            key: error.key,
-            value: error.value,
-            tensor_parallel,
+/// Adds what Hugging Face transformers looks for.
+pub(crate) fn with_format(metadata: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut metadata = metadata.clone();
+    metadata
+        .entry("format".to_owned())
+        .or_insert_with(|| "pt".to_owned());
+    metadata
+}
+
+/// A GPT-NeoX checkpoint to be laid out, under the current names.
+pub(crate) struct Neox<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) contents: &'a [Content],
+    pub(crate) dtype_asked: Option<Dtype>,
+    /// The usual dtype.
+    pub(crate) dtype: Dtype,
+    pub(crate) num_ranks: usize,
+    pub(crate) layout: NeoxLayout,
+    pub(crate) step: u64,
+}
+
+impl Neox<'_> {
+    pub(crate) fn lay_out(&self) -> Result<Files, ConvertError> {
+        let yml = self.yml();
+        check_expressible(self.config, &yml)?;
+        let tensors = layout(self.config, MlpNaming::Linear, self.num_ranks).map_err(|error| {
+            ConvertError::NotDivisible {
+                key: error.key,
+                value: error.value,
+                tensor_parallel: self.num_ranks,
+            }
+        })?;
+        let places: HashMap<&str, usize> = self
+            .contents
+            .iter()
+            .enumerate()
+            .map(|(nth, content)| (content.parameter.as_str(), nth))
+            .collect();
+        let folder = PathBuf::from(step_folder_name(self.step));
+        let mut small_files = Vec::new();
+        let outputs = match self.layout {
+            NeoxLayout::Layers => {
+                let mut modules: BTreeMap<usize, Vec<&NeoxTensor>> = BTreeMap::new();
+                for tensor in &tensors {
+                    modules.entry(tensor.module).or_default().push(tensor);
+                }
+                let mut outputs = Vec::with_capacity(modules.len() * self.num_ranks);
+                for (module, tensors) in modules {
+                    for rank in 0..self.num_ranks {
+                        let path = folder.join(layer_file_name(module, rank));
+                        outputs.push(self.file(path, &tensors, rank, &places)?);
+                    }
+                }
+                for rank in 0..self.num_ranks {
+                    let name = rank_file_name(rank);
+                    let pickle = pickle_plain(&self.rank_state(Plain::None));
+                    let content = TorchLayout::small_file(stem(Path::new(&name)), &pickle);
+                    small_files.push((folder.join(name), content));
+                }
+                outputs
+            }
+            NeoxLayout::Single => {
+                let tensors: Vec<&NeoxTensor> = tensors.iter().collect();
+                let ranks = (0..self.num_ranks).map(|rank| {
+                    self.file(folder.join(rank_file_name(rank)), &tensors, rank, &places)
+                });
+                ranks.collect::<Result<_, _>>()?
+            }
+        };
+        small_files.push((folder.join("configs").join("model.yml"), yml.into_bytes()));
+        // Last, because it makes the rest count.
+        let name = step_folder_name(self.step).into_bytes();
+        small_files.push((PathBuf::from("latest"), name));
+        Ok((outputs, small_files))
+    }
+
+    fn yml(&self) -> String {
+        let yml = NeoxSettings::yml_for(self.config, self.num_ranks, self.dtype);
+        if self.layout == NeoxLayout::Layers {
+            return yml;
         }
-    })?;
-    let mut by_name: HashMap<String, Input> = inputs
-        .into_iter()
-        .map(|input| (input.parameter.clone(), input))
-        .collect();
-    let folder = PathBuf::from(step_folder_name(step));
-    let mut modules: BTreeMap<usize, Vec<Move>> = BTreeMap::new();
-    for tensor in tensors {
-        let module = tensor.module;
-        let moved = neox_move(tensor, &mut by_name, dtype_asked, dtype)?;
-        modules.entry(module).or_default().push(moved);
+        let mut value: Value = serde_json::from_str(&yml).expect("it was written as JSON");
+        value["pipe_parallel_size"] = json!(0);
+        let mut text = serde_json::to_string_pretty(&value).expect("a JSON value always prints");
+        text.push('\n');
+        text
     }
-    let groups = modules.into_iter().map(|(module, moves)| {
-        let described: Vec<TorchTensor> = moves.iter().map(torch_tensor).collect();
-        let pickle = pickle_tensors(&described);
-        let files = (0..tensor_parallel)
-            .map(|rank| (folder.join(layer_file_name(module, rank)), pickle.clone()));
-        Group {
-            files: files.collect(),
-            kind: GroupKind::Torch,
-            moves,
+
+    /// Lays out one rank's file with some of the tensors in it.
+    fn file(
+        &self,
+        path: PathBuf,
+        tensors: &[&NeoxTensor],
+        rank: usize,
+        places: &HashMap<&str, usize>,
+    ) -> Result<Output, ConvertError> {
+        let mut parts = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            parts.push(self.part(tensor, rank, places)?);
         }
-    });
-    let groups = groups.collect();
-    let mut small_files = Vec::new();
-    for rank in 0..tensor_parallel {
-        let name = rank_file_name(rank);
-        let content = rank_state(config, tensor_parallel, step, &name)?;
-        small_files.push((folder.join(name), content));
-    }
-    small_files.push((folder.join("configs").join("model.yml"), yml.into_bytes()));
-    // Last, because it makes the rest count.
-    small_files.push((PathBuf::from("latest"), step_folder_name(step).into_bytes()));
-    Ok((groups, small_files))
-}
-
-fn torch_tensor(moved: &Move) -> TorchTensor {
-    let planned = moved.planned();
-    TorchTensor {
-        name: planned.name,
-        dtype: planned.dtype,
-        shape: planned.shape,
-    }
-}
-
-fn neox_move(
-    tensor: NeoxTensor,
-    by_name: &mut HashMap<String, Input>,
-    dtype_asked: Option<Dtype>,
-    usual_dtype: Dtype,
-) -> Result<Move, ConvertError> {
-    let mut inputs = Vec::with_capacity(tensor.slots.len());
-    for slot in &tensor.slots {
-        let input = by_name.remove(&slot.parameter);
-        inputs.push(input.expect("the layout names each parameter once"));
-    }
-    let stored = inputs
-        .first()
-        .map_or(usual_dtype, |input: &Input| input.info.dtype);
-    let dtype = dtype_asked.unwrap_or(stored);
-    for input in &inputs {
-        if dtype_asked.is_none() && input.info.dtype != dtype {
-            return Err(ConvertError::MixedDtypes {
-                tensor: input.parameter.clone(),
-                expected: dtype,
-                found: input.info.dtype,
-            });
+        let described = parts.iter().map(|part| TorchTensor {
+            name: part.name.clone(),
+            dtype: part.dtype,
+            shape: part.shape.clone(),
+        });
+        let described: Vec<TorchTensor> = described.collect();
+        let pickle = match self.layout {
+            NeoxLayout::Layers => pickle_tensors(&described),
+            NeoxLayout::Single => pickle_plain(&self.rank_state(Plain::Tensors(described))),
+        };
+        let lens: Vec<u64> = parts.iter().map(Part::byte_len).collect();
+        let layout = TorchLayout::new(stem(&path), &pickle, &lens);
+        for (nth, part) in parts.iter_mut().enumerate() {
+            part.offset = layout.storage_at(nth);
         }
+        Ok(Output {
+            path,
+            frame: Frame::Torch { layout, pickle },
+            parts,
+        })
     }
-    Ok(Move {
-        name: tensor.key.clone(),
-        inputs,
-        dtype,
-        split: Some(tensor),
-    })
+
+    /// Says how one rank's tensor is made; its place in the file is not known yet.
+    fn part(
+        &self,
+        tensor: &NeoxTensor,
+        rank: usize,
+        places: &HashMap<&str, usize>,
+    ) -> Result<Part, ConvertError> {
+        let contents: Vec<usize> = tensor
+            .slots
+            .iter()
+            .map(|slot| places[slot.parameter.as_str()])
+            .collect();
+        let stored = contents
+            .first()
+            .map_or(self.dtype, |&nth| self.contents[nth].info.dtype);
+        let dtype = self.dtype_asked.unwrap_or(stored);
+        for &nth in &contents {
+            let content = &self.contents[nth];
+            if self.dtype_asked.is_none() && content.info.dtype != stored {
+                return Err(ConvertError::MixedDtypes {
+                    tensor: content.parameter.clone(),
+                    expected: stored,
+                    found: content.info.dtype,
+                });
+            }
+        }
+        let name = match self.layout {
+            NeoxLayout::Layers => tensor.key.clone(),
+            NeoxLayout::Single => format!("sequential.{}", tensor.full_name()),
+        };
+        Ok(Part {
+            name,
+            dtype,
+            shape: tensor.shape.clone(),
+            offset: 0,
+            fill: self.fill(tensor, rank, &contents),
+            contents,
+        })
+    }
+
+    fn fill(&self, tensor: &NeoxTensor, rank: usize, contents: &[usize]) -> Fill {
+        let is_whole = match tensor.rule {
+            Rule::Rows => self.num_ranks == 1 && tensor.slots.len() == 1,
+            Rule::Columns | Rule::Summed => self.num_ranks == 1,
+            Rule::Replicated => true,
+            Rule::Filled(_) => false,
+        };
+        if is_whole {
+            return Fill::Whole;
+        }
+        let computed = Fill::Split {
+            tensor: tensor.clone(),
+            rank,
+            num_ranks: self.num_ranks,
+        };
+        if !matches!(tensor.rule, Rule::Rows | Rule::Columns) {
+            return computed;
+        }
+        let mut tiles: Vec<Tile> = Vec::new();
+        let mut from = self.dtype;
+        for (slot, &nth) in tensor.slots.iter().zip(contents) {
+            let content = &self.contents[nth];
+            let Placement::Tiles(stored) = &content.placement else {
+                return computed;
+            };
+            if content.info.dtype != self.contents[contents[0]].info.dtype {
+                return computed;
+            }
+            from = content.info.dtype;
+            for window in windows(tensor, slot.pick, rank) {
+                tiles.extend(stored.iter().filter_map(|tile| tile.through(&window)));
+            }
+        }
+        Fill::Tiles { tiles, from }
+    }
+
+    /// The state file of one rank: the least that GPT-NeoX loads, and the numbers it compares.
+    fn rank_state(&self, module: Plain) -> Plain {
+        let config = self.config;
+        let size = |value: usize| Plain::Int(value as u64);
+        let arguments = Plain::Dict(vec![
+            ("num_layers", size(config.num_hidden_layers)),
+            ("hidden_size", size(config.hidden_size)),
+            ("num_attention_heads", size(config.num_attention_heads)),
+            (
+                "max_position_embeddings",
+                size(config.max_position_embeddings),
+            ),
+            ("padded_vocab_size", size(config.padded_vocab_size)),
+            ("model_parallel_size", size(self.num_ranks)),
+        ]);
+        Plain::Dict(vec![
+            ("module", module),
+            ("dp_world_size", Plain::Int(1)),
+            ("mp_world_size", size(self.num_ranks)),
+            ("global_steps", Plain::Int(self.step)),
+            ("global_samples", Plain::Int(0)),
+            ("skipped_steps", Plain::Int(0)),
+            ("iteration", Plain::Int(self.step)),
+            ("args", arguments),
+        ])
+    }
 }
 
-/// The state file of one rank: the least that GPT-NeoX loads, and the numbers it compares.
-fn rank_state(
-    config: &ModelConfig,
-    tensor_parallel: usize,
-    step: u64,
-    name: &str,
-) -> Result<Vec<u8>, ConvertError> {
-    let size = |value: usize| Plain::Int(value as u64);
-    let arguments = Plain::Dict(vec![
-        ("num_layers", size(config.num_hidden_layers)),
-        ("hidden_size", size(config.hidden_size)),
-        ("num_attention_heads", size(config.num_attention_heads)),
-        (
-            "max_position_embeddings",
-            size(config.max_position_embeddings),
-        ),
-        ("padded_vocab_size", size(config.padded_vocab_size)),
-        ("model_parallel_size", size(tensor_parallel)),
-    ]);
-    let state = Plain::Dict(vec![
-        ("module", Plain::None),
-        ("dp_world_size", Plain::Int(1)),
-        ("mp_world_size", size(tensor_parallel)),
-        ("global_steps", Plain::Int(step)),
-        ("global_samples", Plain::Int(0)),
-        ("skipped_steps", Plain::Int(0)),
-        ("iteration", Plain::Int(step)),
-        ("args", arguments),
-    ]);
-    let prefix = Path::new(name)
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let write = || {
-        let writer = TorchWriter::new(Cursor::new(Vec::new()), &prefix, &pickle_plain(&state))?;
-        Ok(writer.finish()?.into_inner())
-    };
-    write().map_err(|source| ConvertError::Write {
-        path: PathBuf::from(name),
-        source,
-    })
+fn stem(path: &Path) -> &str {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    stem.expect("the name was made here")
+}
+
+/// The rectangles of a parameter that one rank's tensor holds.
+fn windows(
+    tensor: &NeoxTensor,
+    pick: crate::neox::partitions::RowPick,
+    rank: usize,
+) -> Vec<Window> {
+    let columns = tensor.columns();
+    if tensor.rule == Rule::Columns {
+        return vec![Window {
+            from: (0, rank * columns),
+            to: (0, 0),
+            rows: tensor.rows(),
+            columns,
+        }];
+    }
+    let before = rank * pick.num_rows();
+    let blocks = pick.starts().enumerate();
+    blocks
+        .map(|(turn, start)| Window {
+            from: (before + turn * pick.len, 0),
+            to: (start, 0),
+            rows: pick.len,
+            columns,
+        })
+        .collect()
 }
 
 /// Reads the written configuration back: what does not come back the same, GPT-NeoX can't be told.

@@ -1,34 +1,49 @@
-//! The zip container of PyTorch files: where each record lies, and whether its checksum holds.
+//! The container of PyTorch files: where each record lies, and whether its checksum holds.
 //!
-//! Sizes and checksums come from the central directory, because PyTorch leaves them out of the local headers. Records
-//! are stored, never compressed, so that their bytes can be used where they lie. A record's CRC-32 is compared when it
-//! is first read: that costs one pass over bytes that are about to be read anyway, and no byte of a damaged record is
-//! ever handed on. (Doing it all while planning would read a large checkpoint twice.)
+//! Two kinds are read. Since PyTorch 1.6 files are zip archives: sizes and checksums come from the central directory,
+//! because PyTorch leaves them out of the local headers. Records are stored, so that their bytes can be used where they
+//! lie; a compressed one, which PyTorch never writes, is unpacked into memory. A record's CRC-32 is compared when it is
+//! first read: that costs one pass over bytes that are about to be read anyway, and no byte of a damaged record is ever
+//! handed on. (Doing it all while planning would read a large checkpoint twice.)
+//!
+//! Before, they were a stream: four pickles, the keys of the storages, then each storage's length and bytes. There is
+//! no checksum; lengths are held against the file.
 
 use std::collections::HashMap;
 use std::io::{self, Cursor, Read};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::mapped::MappedFile;
+use crate::neox::pickle::{PickleError, Value, parse_from};
 
 /// First bytes of what PyTorch wrote before 1.6: a pickle of the number `0x1950a86a20f9469cfc6c`.
 const LEGACY_MAGIC: &[u8] = &[
     0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
 ];
+/// Bytes of a record after whose checksum their pages are let go.
+const CHECKED_LEN: usize = 8 << 20;
+/// Largest compressed record that is unpacked: it must fit in memory.
+const MAX_INFLATED_LEN: u64 = 4 << 30;
 
 /// Why a PyTorch file's container could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
-    /// The stream format of PyTorch before 1.6.
+    /// The stream format of PyTorch before 1.6, broken.
     #[error(
-        "the file has the legacy stream format of PyTorch 1.5 and older, expected a zip archive as PyTorch 1.6 and \
-         newer write it"
+        "the file has the legacy stream format of PyTorch 1.5 and older, but {what} is not as it should be"
     )]
-    Legacy,
+    Legacy {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// One of the stream's pickles can't be read.
+    #[error("failed to read a pickle of the legacy stream format")]
+    LegacyPickle(#[source] PickleError),
     /// A pickle without a container.
     #[error("the file is a bare pickle, expected a zip archive as PyTorch 1.6 and newer write it")]
     BarePickle,
@@ -44,15 +59,17 @@ pub enum ArchiveError {
         /// The record.
         record: String,
     },
-    /// A compressed record, which PyTorch never writes.
+    /// A record that is compressed in a way that is not read, or is too large to be unpacked.
     #[error(
-        "record `{record}` is compressed ({method}), expected stored bytes as PyTorch writes them"
+        "record `{record}` of {len} bytes is compressed ({method}), expected stored bytes as PyTorch writes them"
     )]
     Compressed {
         /// The record.
         record: String,
         /// The zip compression method.
         method: String,
+        /// Its size when unpacked.
+        len: u64,
     },
     /// A record claims bytes that the file does not have.
     #[error("record `{record}` of {len} bytes reaches over the end of the file")]
@@ -63,8 +80,18 @@ pub enum ArchiveError {
         len: u64,
     },
     /// The bytes don't have the checksum they were written with.
-    #[error("record `{record}` is damaged: its CRC-32 does not match")]
+    #[error("record `{record}` is damaged: its CRC-32 is {found:08x}, expected {expected:08x}")]
     Checksum {
+        /// The record.
+        record: String,
+        /// The checksum in the directory.
+        expected: u32,
+        /// The checksum of the bytes.
+        found: u32,
+    },
+    /// A compressed record can't be unpacked.
+    #[error("record `{record}` is damaged: it can't be unpacked")]
+    Inflate {
         /// The record.
         record: String,
         /// What the reader says.
@@ -82,16 +109,40 @@ pub enum ArchiveError {
 #[derive(Debug)]
 pub(crate) struct Archive {
     file: MappedFile,
-    zip: ZipArchive<Cursor<MappedFile>>,
+    zip: Option<ZipArchive<Cursor<MappedFile>>>,
     /// By name without the leading folder.
     records: HashMap<String, Record>,
 }
 
 #[derive(Debug)]
 struct Record {
-    index: usize,
-    bytes: Range<usize>,
-    checked: AtomicBool,
+    content: Content,
+    /// Held while the checksum is taken, so that it is taken once.
+    busy: Mutex<()>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Bytes of the file; the checksum as stated, if there is one.
+    Stored {
+        bytes: Range<usize>,
+        crc: Option<u32>,
+        found: OnceLock<u32>,
+    },
+    Deflated {
+        index: usize,
+        len: usize,
+        inflated: OnceLock<Vec<u8>>,
+    },
+}
+
+impl Record {
+    fn new(content: Content) -> Self {
+        Self {
+            content,
+            busy: Mutex::new(()),
+        }
+    }
 }
 
 impl Archive {
@@ -99,11 +150,20 @@ impl Archive {
         &self.file
     }
 
-    /// Finds the records of a file and refuses those it can't use as they lie.
-    pub(crate) fn new(file: MappedFile) -> Result<Self, ArchiveError> {
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.zip.is_none()
+    }
+
+    /// Finds the records of a file and refuses those it can't use; `path` is only named in refusals.
+    pub(crate) fn new(path: &Path, file: MappedFile) -> Result<Self, ArchiveError> {
         let bytes = file.bytes();
         if bytes.starts_with(LEGACY_MAGIC) {
-            return Err(ArchiveError::Legacy);
+            let records = legacy_records(path, bytes)?;
+            return Ok(Self {
+                file,
+                zip: None,
+                records,
+            });
         }
         if bytes.first() == Some(&0x80) {
             return Err(ArchiveError::BarePickle);
@@ -116,9 +176,15 @@ impl Archive {
         let mut records = HashMap::with_capacity(zip.len());
         for index in 0..zip.len() {
             let (name, record) = find_record(&mut zip, index, bytes.len())?;
-            records.insert(name, record);
+            if records.insert(name, record).is_some() {
+                return Err(ArchiveError::DuplicateRecord);
+            }
         }
-        let archive = Self { file, zip, records };
+        let archive = Self {
+            file,
+            zip: Some(zip),
+            records,
+        };
         if let Ok(order) = archive.record("byteorder")
             && order != b"little"
         {
@@ -130,16 +196,46 @@ impl Archive {
     /// Returns a record's bytes, after comparing their checksum when it has not been done yet.
     pub(crate) fn record(&self, name: &str) -> Result<&[u8], ArchiveError> {
         let record = self.find(name)?;
-        if !record.checked.load(Ordering::Relaxed) {
-            self.check(name, record.index)?;
-            record.checked.store(true, Ordering::Relaxed);
+        match &record.content {
+            Content::Stored { bytes, crc, found } => {
+                let bytes = &self.file.bytes()[bytes.clone()];
+                let &Some(expected) = crc else {
+                    return Ok(bytes);
+                };
+                let found = found.get().copied().unwrap_or_else(|| {
+                    let _held = record.busy.lock().unwrap_or_else(PoisonError::into_inner);
+                    *found.get_or_init(|| self.checksum(bytes))
+                });
+                if found == expected {
+                    return Ok(bytes);
+                }
+                Err(ArchiveError::Checksum {
+                    record: name.to_owned(),
+                    expected,
+                    found,
+                })
+            }
+            Content::Deflated {
+                index,
+                len,
+                inflated,
+            } => {
+                let _held = record.busy.lock().unwrap_or_else(PoisonError::into_inner);
+                if inflated.get().is_none() {
+                    let unpacked = self.inflate(name, *index, *len)?;
+                    drop(inflated.set(unpacked));
+                }
+                Ok(inflated.get().map_or(&[], Vec::as_slice))
+            }
         }
-        Ok(&self.file.bytes()[record.bytes.clone()])
     }
 
     /// Returns a record's size without reading it.
     pub(crate) fn record_len(&self, name: &str) -> Result<usize, ArchiveError> {
-        Ok(self.find(name)?.bytes.len())
+        Ok(match &self.find(name)?.content {
+            Content::Stored { bytes, .. } => bytes.len(),
+            Content::Deflated { len, .. } => *len,
+        })
     }
 
     fn find(&self, name: &str) -> Result<&Record, ArchiveError> {
@@ -150,18 +246,36 @@ impl Archive {
             })
     }
 
-    fn check(&self, name: &str, index: usize) -> Result<(), ArchiveError> {
-        let damaged = |source| ArchiveError::Checksum {
+    /// Takes the CRC-32 of bytes, part by part, and lets each part's pages go again.
+    fn checksum(&self, bytes: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        for part in bytes.chunks(CHECKED_LEN) {
+            hasher.update(part);
+            if part.len() == CHECKED_LEN {
+                self.file.release(part);
+            }
+        }
+        hasher.finalize()
+    }
+
+    fn inflate(&self, name: &str, index: usize, len: usize) -> Result<Vec<u8>, ArchiveError> {
+        let damaged = |source| ArchiveError::Inflate {
             record: name.to_owned(),
             source,
         };
         // Clones share the bytes and the directory.
-        let mut zip = self.zip.clone();
+        let zip = self.zip.clone();
+        let mut zip = zip.ok_or_else(|| damaged(io::ErrorKind::Unsupported.into()))?;
         let mut reader = zip.by_index(index).map_err(|error| damaged(error.into()))?;
-        let mut buffer = vec![0; 1 << 16];
+        let mut output = Vec::new();
         // The reader compares the checksum when it reaches the end.
-        while reader.read(&mut buffer).map_err(damaged)? > 0 {}
-        Ok(())
+        let limit = len as u64 + 1;
+        let read = reader.by_ref().take(limit).read_to_end(&mut output);
+        if read.map_err(damaged)? == len {
+            Ok(output)
+        } else {
+            Err(damaged(io::ErrorKind::UnexpectedEof.into()))
+        }
     }
 }
 
@@ -178,32 +292,101 @@ fn find_record(
         .split_once('/')
         .map_or(full_name.as_str(), |(_, rest)| rest)
         .to_owned();
-    if entry.compression() != CompressionMethod::Stored || entry.size() != entry.compressed_size() {
+    let (method, len) = (entry.compression(), entry.size());
+    if method == CompressionMethod::Deflated
+        && !entry.encrypted()
+        && len <= MAX_INFLATED_LEN
+        && let Ok(len) = usize::try_from(len)
+    {
+        let content = Content::Deflated {
+            index,
+            len,
+            inflated: OnceLock::new(),
+        };
+        return Ok((name, Record::new(content)));
+    }
+    if method != CompressionMethod::Stored || len != entry.compressed_size() {
         return Err(ArchiveError::Compressed {
             record: name,
-            method: entry.compression().to_string(),
+            method: method.to_string(),
+            len,
         });
     }
     let bytes = entry.data_start().and_then(|start| {
         let start = usize::try_from(start).ok()?;
-        let end = start.checked_add(usize::try_from(entry.size()).ok()?)?;
+        let end = start.checked_add(usize::try_from(len).ok()?)?;
         (end <= file_len).then_some(start..end)
     });
     let Some(bytes) = bytes else {
-        return Err(ArchiveError::OutOfFile {
-            record: name,
-            len: entry.size(),
-        });
+        return Err(ArchiveError::OutOfFile { record: name, len });
     };
-    let checked = AtomicBool::new(false);
-    Ok((
-        name,
-        Record {
-            index,
+    let content = Content::Stored {
+        bytes,
+        crc: Some(entry.crc32()),
+        found: OnceLock::new(),
+    };
+    Ok((name, Record::new(content)))
+}
+
+/// Finds the object's pickle and the storages of the stream format.
+fn legacy_records(path: &Path, bytes: &[u8]) -> Result<HashMap<String, Record>, ArchiveError> {
+    let broken = |what| ArchiveError::Legacy { what };
+    let mut position = 0;
+    let mut pickles = Vec::with_capacity(5);
+    // The magic number, the protocol, facts of the system, the object, the keys of its storages.
+    for _ in 0..5 {
+        let (pickle, len) =
+            parse_from(&bytes[position..], path).map_err(ArchiveError::LegacyPickle)?;
+        pickles.push((position..position + len, pickle));
+        position += len;
+    }
+    let (_, protocol) = &pickles[1];
+    if protocol.size(protocol.root()) != Some(1001) {
+        return Err(broken("its protocol"));
+    }
+    let (_, system) = &pickles[2];
+    let order = system.get(system.root(), "little_endian");
+    if order.is_some_and(|id| system.truth(id) == Some(false)) {
+        return Err(ArchiveError::BigEndian);
+    }
+    let (_, keys) = &pickles[4];
+    let Value::List(list) = keys.value(keys.root()) else {
+        return Err(broken("the list of its storages"));
+    };
+    let (object_bytes, object) = &pickles[3];
+    let widths: HashMap<&str, usize> = object
+        .storages()
+        .map(|storage| (storage.key, storage.dtype.width()))
+        .collect();
+    let stored = |bytes| {
+        Record::new(Content::Stored {
             bytes,
-            checked,
-        },
-    ))
+            crc: None,
+            found: OnceLock::new(),
+        })
+    };
+    let mut records = HashMap::with_capacity(list.len() + 1);
+    records.insert("data.pkl".to_owned(), stored(object_bytes.clone()));
+    for &id in list {
+        let key = keys.text(id).ok_or(broken("the key of a storage"))?;
+        let width = widths.get(key).ok_or(broken("the key of a storage"))?;
+        let rest = bytes.get(position..).unwrap_or_default();
+        let count = rest
+            .first_chunk::<8>()
+            .ok_or(broken("the length of a storage"))?;
+        let len = usize::try_from(u64::from_le_bytes(*count)).ok();
+        let end = len
+            .and_then(|count| count.checked_mul(*width))
+            .and_then(|len| len.checked_add(position + 8))
+            .filter(|&end| end <= bytes.len())
+            .ok_or(broken("the length of a storage"))?;
+        let name = format!("data/{key}");
+        if records.insert(name, stored(position + 8..end)).is_some() {
+            return Err(ArchiveError::DuplicateRecord);
+        }
+        position = end;
+    }
+    Ok(records)
 }
 
 #[cfg(test)]
@@ -214,11 +397,11 @@ mod tests {
 
     use super::*;
 
-    fn archive(records: &[(&str, &[u8])]) -> Vec<u8> {
+    fn archive(records: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(method);
         for (name, content) in records {
-            let name = format!("x/{name}");
-            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.start_file(format!("x/{name}"), options).unwrap();
             zip.write_all(content).unwrap();
         }
         zip.finish().unwrap().into_inner()
@@ -228,7 +411,7 @@ mod tests {
     fn check(bytes: &[u8], expected: &str) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let archive = Archive::new(MappedFile::open(file.path()).unwrap());
+        let archive = Archive::new(file.path(), MappedFile::open(file.path()).unwrap());
         let found = archive.and_then(|archive| archive.record("data/0").map(<[u8]>::to_vec));
         match found {
             Ok(bytes) => assert_eq!(String::from_utf8_lossy(&bytes), expected),
@@ -238,15 +421,20 @@ mod tests {
 
     #[test]
     fn records_are_found_checked_and_refused_by_name() {
-        let good = archive(&[
+        let records: [(&str, &[u8]); 3] = [
             ("data.pkl", b"."),
             ("byteorder", b"little"),
-            ("data/0", b"numbers"),
-        ]);
-        check(&good, "numbers");
-        check(&archive(&[("data.pkl", b".")]), "no record `data/0`");
+            ("data/0", b"numbers, numbers, numbers"),
+        ];
+        let good = archive(&records, CompressionMethod::Stored);
+        check(&good, "numbers, numbers, numbers");
+        let packed = archive(&records, CompressionMethod::Deflated);
+        assert_ne!(packed, good);
+        check(&packed, "numbers, numbers, numbers");
+        let stored = |records: &[(&str, &[u8])]| archive(records, CompressionMethod::Stored);
+        check(&stored(&[("data.pkl", b".")]), "no record `data/0`");
         check(
-            &archive(&[("byteorder", b"big"), ("data/0", b"")]),
+            &stored(&[("byteorder", b"big"), ("data/0", b"")]),
             "big-endian",
         );
         check(&good[..good.len() - 30], "not a complete zip");
@@ -255,11 +443,8 @@ mod tests {
         check(LEGACY_MAGIC, "legacy stream format");
 
         let mut damaged = good.clone();
-        let place = good
-            .windows(7)
-            .position(|window| window == b"numbers")
-            .unwrap();
-        damaged[place] ^= 1;
+        let place = good.windows(7).position(|window| window == b"numbers");
+        damaged[place.unwrap()] ^= 1;
         check(&damaged, "record `data/0` is damaged");
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct StepFiles {
     pub(crate) layers: BTreeMap<(usize, usize), PathBuf>,
     /// `mp_rank_{rank}_model_states.pt`.
     pub(crate) ranks: BTreeMap<usize, PathBuf>,
+    /// `{bf16_}zero_pp_rank_{dp}_mp_rank_{rank}_optim_states.pt`, by rank and data-parallel rank.
+    pub(crate) optimizers: BTreeMap<(usize, usize), PathBuf>,
     /// `configs/*.yml`, sorted.
     pub(crate) configs: Vec<PathBuf>,
     /// The number in the folder's name.
@@ -57,6 +59,8 @@ impl StepFiles {
                 files.layers.insert(place, path);
             } else if let Some(rank) = rank_of(name) {
                 files.ranks.insert(rank, path);
+            } else if let Some(place) = optimizer_place(name) {
+                files.optimizers.insert(place, path);
             }
         }
         let configs = folder.join("configs");
@@ -116,7 +120,8 @@ pub(crate) fn step_folder_name(step: u64) -> String {
     format!("global_step{step}")
 }
 
-fn layer_and_rank(name: &str) -> Option<(usize, usize)> {
+/// Reads module and rank from the name of a layer's file.
+pub(crate) fn layer_and_rank(name: &str) -> Option<(usize, usize)> {
     let middle = name
         .strip_prefix("layer_")?
         .strip_suffix("-model_states.pt")?;
@@ -124,11 +129,26 @@ fn layer_and_rank(name: &str) -> Option<(usize, usize)> {
     Some((number(module)?, number(rank)?))
 }
 
-fn rank_of(name: &str) -> Option<usize> {
+/// Reads the rank from the name of a state file.
+pub(crate) fn rank_of(name: &str) -> Option<usize> {
     number(
         name.strip_prefix("mp_rank_")?
             .strip_suffix("_model_states.pt")?,
     )
+}
+
+/// Reads rank and data-parallel rank, which DeepSpeed calls `pp_rank`, from the name of an optimizer shard.
+pub(crate) fn optimizer_place(name: &str) -> Option<(usize, usize)> {
+    let middle = name.strip_prefix("bf16_").unwrap_or(name);
+    let middle = middle
+        .strip_prefix("zero_pp_rank_")?
+        .strip_suffix("_optim_states.pt")?;
+    let (data, rank) = middle.split_once("_mp_rank_")?;
+    Some((number(rank)?, number(data)?))
+}
+
+pub(crate) fn optimizer_file_name(rank: usize, data: usize) -> String {
+    format!("zero_pp_rank_{data}_mp_rank_{rank:02}_optim_states.pt")
 }
 
 fn step_of(name: &str) -> Option<u64> {
@@ -163,6 +183,9 @@ mod tests {
             rank_of("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"),
             None
         );
+        let optimizer = "bf16_zero_pp_rank_3_mp_rank_01_optim_states.pt";
+        assert_eq!(optimizer_place(optimizer), Some((1, 3)));
+        assert_eq!(optimizer_place(&optimizer_file_name(1, 3)), Some((1, 3)));
         assert_eq!(step_of(&step_folder_name(12)), Some(12));
     }
 

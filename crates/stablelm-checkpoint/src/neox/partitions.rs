@@ -33,7 +33,7 @@ impl RowPick {
         self.len * self.count
     }
 
-    fn starts(self) -> impl Iterator<Item = usize> {
+    pub(crate) fn starts(self) -> impl Iterator<Item = usize> {
         (0..self.count).map(move |nth| self.start + nth * self.step)
     }
 }
@@ -194,7 +194,8 @@ fn share_of_sum(bytes: &[u8], dtype: Dtype, rank: usize, num_ranks: usize) -> Ve
     output
 }
 
-fn filled(value: f32, extent: Extent) -> Vec<u8> {
+/// Returns a tensor that is all one number.
+pub(crate) fn filled(value: f32, extent: Extent) -> Vec<u8> {
     let mut output = Vec::with_capacity(extent.rows * extent.row_len());
     for _ in 0..extent.rows * extent.columns {
         push(&mut output, value.into(), extent.dtype);

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use stablelm_model::Dtype;
 
-pub(crate) use machine::parse;
+pub(crate) use machine::{parse, parse_from};
 
 /// Longest pickle that is read. Tensors' numbers are not in it, so real ones stay below a megabyte.
 pub(crate) const MAX_PICKLE_LEN: usize = 64 << 20;
@@ -87,7 +87,7 @@ pub(crate) struct ValueId(u32);
 #[derive(Debug)]
 pub(crate) enum Value<'a> {
     None,
-
+    Bool(bool),
     Int(i64),
     Text(&'a str),
     List(Vec<ValueId>),
@@ -97,7 +97,7 @@ pub(crate) enum Value<'a> {
     Global(globals::Global),
     Storage(Storage<'a>),
     Tensor(TensorView),
-    /// Anything that nobody asks about: truth values, floats, bytes, large integers, numpy arrays.
+    /// Anything that nobody asks about: floats, bytes, large integers, numpy arrays.
     Inert,
 }
 
@@ -159,6 +159,38 @@ impl<'a> Pickle<'a> {
             Value::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// Returns every reference to a storage, in the order of the pickle.
+    pub(crate) fn storages(&self) -> impl Iterator<Item = &Storage<'a>> {
+        self.values.iter().filter_map(|value| match value {
+            Value::Storage(storage) => Some(storage),
+            _ => None,
+        })
+    }
+
+    /// Returns a truth value.
+    pub(crate) fn truth(&self, id: ValueId) -> Option<bool> {
+        match self.value(id) {
+            Value::Bool(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// Returns the items of a list or tuple.
+    pub(crate) fn items(&self, id: ValueId) -> Option<&[ValueId]> {
+        match self.value(id) {
+            Value::List(items) | Value::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Returns a tuple or list of whole numbers that are not negative.
+    pub(crate) fn sizes(&self, id: ValueId) -> Option<Vec<usize>> {
+        self.items(id)?
+            .iter()
+            .map(|&item| self.size(item))
+            .collect()
     }
 
     /// Returns a whole number that is not negative.

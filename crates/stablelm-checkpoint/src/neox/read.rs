@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use stablelm_model::{
@@ -12,14 +14,16 @@ use stablelm_model::{
 
 use crate::mapped::MappedFile;
 use crate::neox::discover::{NeoxLayout, StepFiles, layer_file_name, rank_file_name};
+use crate::neox::masters;
 use crate::neox::names::{
     MlpNaming, NeoxTensor, Slot, full_name, head_module, layer_module, layout, norm_module,
     reason_to_drop,
 };
-use crate::neox::partitions::{Extent, Rule, merge};
+use crate::neox::partitions::{Extent, Rule, filled, merge};
 use crate::neox::pickle::{Pickle, TensorView};
-use crate::neox::torch_file::{TorchFile, TorchFileError};
-use crate::open::OpenError;
+use crate::neox::torch_file::{TorchFile, TorchFileError, record_name};
+use crate::open::{InputOptions, OpenError};
+use crate::stored::{Chunks, Piece, Pieces, Placement, Stored, Tile, matrix};
 
 /// Why a tensor of a GPT-NeoX checkpoint could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -61,13 +65,56 @@ pub(crate) struct NeoxSource {
     /// Index of a tensor and of the slot in it.
     by_parameter: BTreeMap<String, (usize, usize)>,
     unplaced: Vec<Unplaced>,
+    /// The dtype of tensors that are in no file.
+    dtype: Dtype,
 }
 
 /// Where one rank's tensor lies.
 #[derive(Clone, Debug)]
-struct Located {
-    file: usize,
-    view: TensorView,
+pub(crate) struct Located {
+    /// The file, or the first of them.
+    pub(crate) file: usize,
+    pub(crate) view: TensorView,
+    pub(crate) stored: Arc<Stored>,
+    /// Whether it is out of an optimizer's run of numbers.
+    pub(crate) is_master: bool,
+}
+
+impl Located {
+    fn new(file: usize, name: &str, view: TensorView) -> Self {
+        let piece = Piece {
+            file,
+            record: record_name(&view),
+            start: 0,
+            num_elements: view.storage_len,
+        };
+        let stored = Arc::new(Stored {
+            name: name.to_owned(),
+            dtype: view.dtype,
+            pieces: vec![piece],
+        });
+        Self {
+            file,
+            view,
+            stored,
+            is_master: false,
+        }
+    }
+
+    /// A rectangle of this tensor: rows from `first` on and all columns, to be placed somewhere.
+    fn tile(&self, first: usize, (rows, columns): (usize, usize), to: (usize, usize)) -> Tile {
+        let stride = |nth: usize| self.view.strides.get(nth).copied().unwrap_or(1);
+        Tile {
+            stored: Arc::clone(&self.stored),
+            row: to.0,
+            column: to.1,
+            rows,
+            columns,
+            start: self.view.offset + first * stride(0),
+            row_stride: stride(0),
+            column_stride: stride(1),
+        }
+    }
 }
 
 /// A stored tensor that the model has no place for.
@@ -94,29 +141,39 @@ pub(crate) struct Opened {
 }
 
 /// Opens a folder that holds one saved step.
-pub(crate) fn open(folder: &Path, neox_config: Option<&Path>) -> Result<Opened, OpenError> {
+pub(crate) fn open(folder: &Path, options: &InputOptions) -> Result<Opened, OpenError> {
     let files = StepFiles::list(folder).map_err(|source| OpenError::io(folder, source))?;
-    let config_files = match neox_config {
-        Some(path) => vec![path.to_owned()],
+    let config_files = match &options.neox_config {
+        Some(path) => vec![path.clone()],
         None => files.configs.clone(),
     };
     let settings = read_settings(folder, &config_files)?;
-    let num_ranks = num_ranks(folder, &files, &settings)?;
-
     let mut reader = Reader::default();
     let mut state = RankState::default();
-    for path in files.ranks.values() {
-        let found = reader.rank_file(path, files.layout(), &mut state)?;
-        state.step = state.step.or(found);
-    }
-    if files.layout() == NeoxLayout::Layers {
-        for (&(module, _), path) in &files.layers {
-            reader.layer_file(path, module)?;
+    let mut read_files: Vec<PathBuf>;
+    let num_ranks = if options.master_weights {
+        let size = settings.model_parallel_size;
+        read_files = files.optimizers.values().cloned().collect();
+        masters::read(folder, &files, size, &mut reader, &mut state)?
+    } else {
+        read_files = files.layers.values().cloned().collect();
+        let num_ranks = num_ranks(folder, &files, &settings)?;
+        for path in files.ranks.values() {
+            let found = reader.rank_file(path, files.layout(), &mut state)?;
+            state.step = state.step.or(found);
         }
-    }
-    let mut read_files: Vec<PathBuf> = files.layers.values().cloned().collect();
+        if files.layout() == NeoxLayout::Layers {
+            for (&(module, _), path) in &files.layers {
+                reader.layer_file(path, module)?;
+            }
+        }
+        num_ranks
+    };
     read_files.extend(files.ranks.values().cloned());
     read_files.extend(config_files);
+    if let Some(path) = &options.key_map {
+        reader.rename(&read_key_map(path)?);
+    }
 
     let placer = Placer {
         folder,
@@ -134,6 +191,15 @@ pub(crate) fn open(folder: &Path, neox_config: Option<&Path>) -> Result<Opened, 
         num_ranks,
         naming,
         step: state.step.or(files.step),
+    })
+}
+
+/// Reads a JSON object of the names in the files to the names that are known here.
+fn read_key_map(path: &Path) -> Result<BTreeMap<String, String>, OpenError> {
+    let bytes = fs::read(path).map_err(|source| OpenError::io(path, source))?;
+    serde_json::from_slice(&bytes).map_err(|source| OpenError::KeyMap {
+        path: path.to_owned(),
+        source,
     })
 }
 
@@ -187,14 +253,14 @@ fn num_ranks(
 
 /// What `mp_rank` files tell besides weights.
 #[derive(Debug, Default)]
-struct RankState {
-    step: Option<u64>,
+pub(crate) struct RankState {
+    pub(crate) step: Option<u64>,
     padded_vocab_size: Option<usize>,
-    model_parallel_size: Option<usize>,
+    pub(crate) model_parallel_size: Option<usize>,
 }
 
 impl RankState {
-    fn read(&mut self, pickle: &Pickle<'_>) -> Option<u64> {
+    pub(crate) fn read(&mut self, pickle: &Pickle<'_>) -> Option<u64> {
         let get = |dict, key| pickle.get(dict, key);
         if let Some(arguments) = get(pickle.root(), "args") {
             let size = |key| get(arguments, key).and_then(|id| pickle.size(id));
@@ -208,14 +274,29 @@ impl RankState {
 
 /// Files opened so far and the tensors found in them, by module and key, one for each rank in turn.
 #[derive(Default)]
-struct Reader {
-    files: Vec<TorchFile>,
-    found: BTreeMap<(usize, String), Vec<Located>>,
+pub(crate) struct Reader {
+    pub(crate) files: Vec<TorchFile>,
+    pub(crate) found: BTreeMap<(usize, String), Vec<Located>>,
     /// Names of another kind, in the layout of one file a rank.
-    foreign: Vec<(String, Located)>,
+    pub(crate) foreign: Vec<(String, Located)>,
 }
 
 impl Reader {
+    /// Gives tensors other names, by a list of the user's.
+    fn rename(&mut self, names: &BTreeMap<String, String>) {
+        let found = std::mem::take(&mut self.found).into_iter();
+        let (mapped, rest): (Vec<_>, Vec<_>) =
+            found.partition(|((_, key), _)| names.contains_key(key));
+        self.found = rest.into_iter().collect();
+        for ((module, key), ranks) in mapped {
+            let place = (module, names[&key].clone());
+            // Where two tensors would have one name, one of them stays without a place.
+            let free = !self.found.contains_key(&place);
+            let place = if free { place } else { (module, key) };
+            self.found.insert(place, ranks);
+        }
+    }
+
     fn layer_file(&mut self, path: &Path, module: usize) -> Result<(), OpenError> {
         let file = open_torch_file(path)?;
         let tensors = {
@@ -226,7 +307,7 @@ impl Reader {
         let index = self.files.len();
         self.files.push(file);
         for (key, view) in tensors {
-            let located = Located { file: index, view };
+            let located = Located::new(index, &full_name(module, &key), view);
             self.found.entry((module, key)).or_default().push(located);
         }
         Ok(())
@@ -257,7 +338,7 @@ impl Reader {
         let index = self.files.len();
         self.files.push(file);
         for (name, view) in tensors {
-            let located = Located { file: index, view };
+            let located = Located::new(index, &name, view);
             match sequential_name(&name) {
                 Some(place) => self.found.entry(place).or_default().push(located),
                 None => self.foreign.push((name, located)),
@@ -267,7 +348,7 @@ impl Reader {
     }
 }
 
-fn open_torch_file(path: &Path) -> Result<TorchFile, OpenError> {
+pub(crate) fn open_torch_file(path: &Path) -> Result<TorchFile, OpenError> {
     let mapped = MappedFile::open(path).map_err(|source| OpenError::io(path, source))?;
     TorchFile::new(path, mapped).map_err(|source| OpenError::torch_file(path, source))
 }
@@ -307,6 +388,7 @@ impl Placer<'_> {
                 value: error.value,
                 num_ranks: self.num_ranks,
             })?;
+        let fills = AbsentNorms::of(&found);
         let mut tensors = Vec::with_capacity(expected.len());
         let mut by_parameter = BTreeMap::new();
         for tensor in expected {
@@ -314,10 +396,17 @@ impl Placer<'_> {
                 continue;
             }
             let place = (tensor.module, tensor.key.clone());
-            let Some(ranks) = found.remove(&place) else {
-                return Err(self.missing(tensor.module, &tensor.key));
+            let (tensor, ranks) = match (found.remove(&place), fills.value_for(&tensor.key)) {
+                (Some(ranks), _) => {
+                    self.check_ranks(&tensor, &ranks, &files)?;
+                    (tensor, ranks)
+                }
+                (None, Some(value)) => {
+                    let rule = Rule::Filled(value);
+                    (NeoxTensor { rule, ..tensor }, Vec::new())
+                }
+                (None, None) => return Err(self.missing(tensor.module, &tensor.key)),
             };
-            self.check_ranks(&tensor, &ranks, &files)?;
             for (nth, slot) in tensor.slots.iter().enumerate() {
                 by_parameter.insert(slot.parameter.clone(), (tensors.len(), nth));
             }
@@ -338,7 +427,9 @@ impl Placer<'_> {
             .into_iter()
             .map(|(name, located)| (name.clone(), name, vec![located]));
         let unplaced = numbered.chain(foreign).map(unplaced).collect();
+        let ranks = tensors.iter().find_map(|(_, ranks)| ranks.first());
         let source = NeoxSource {
+            dtype: ranks.map_or(Dtype::F32, |rank| rank.view.dtype),
             files,
             tensors,
             by_parameter,
@@ -478,6 +569,41 @@ impl Placer<'_> {
     }
 }
 
+/// Parts that no normalization of a model has: `use_bias_in_norms: false` leaves them out, and then a weight counts as
+/// one and a bias as zero.
+struct AbsentNorms {
+    weights: bool,
+    biases: bool,
+}
+
+impl AbsentNorms {
+    fn of(found: &Found) -> Self {
+        let absent = |part: &str| {
+            let is_norm = |key: &String| norm_part(key) == Some(part);
+            !found.keys().any(|(_, key)| is_norm(key))
+        };
+        Self {
+            weights: absent("weight"),
+            biases: absent("bias"),
+        }
+    }
+
+    fn value_for(&self, key: &str) -> Option<f32> {
+        match norm_part(key)? {
+            "weight" => self.weights.then_some(1.0),
+            "bias" => self.biases.then_some(0.0),
+            _ => None,
+        }
+    }
+}
+
+/// Returns which part of a normalization a tensor is, if it is one.
+fn norm_part(key: &str) -> Option<&str> {
+    let (norm, part) = key.rsplit_once('.')?;
+    let norms = ["input_layernorm", "post_attention_layernorm", "norm"];
+    norms.contains(&norm).then_some(part)
+}
+
 type Found = BTreeMap<(usize, String), Vec<Located>>;
 
 impl NeoxSource {
@@ -512,7 +638,8 @@ impl NeoxSource {
     /// Returns the file that holds rank 0's part of a parameter.
     pub(crate) fn file_of(&self, parameter: &str) -> Option<&Path> {
         let &(tensor, _) = self.by_parameter.get(parameter)?;
-        Some(self.files[self.tensors[tensor].1[0].file].path())
+        let rank = self.tensors[tensor].1.first()?;
+        Some(self.files[rank.file].path())
     }
 
     /// Returns the only rank's file of a parameter, or `None` where several ranks hold it.
@@ -525,12 +652,70 @@ impl NeoxSource {
     }
 
     fn read(&self, name: &str, rank: &Located) -> Result<Cow<'_, [u8]>, NeoxReadError> {
-        let file = &self.files[rank.file];
-        file.read(&rank.view).map_err(|source| NeoxReadError::File {
+        let failed = |file: &TorchFile, source| NeoxReadError::File {
             tensor: name.to_owned(),
             path: file.path().to_owned(),
             source: Box::new(source),
-        })
+        };
+        if !rank.is_master {
+            let file = &self.files[rank.file];
+            return file.read(&rank.view).map_err(|error| failed(file, error));
+        }
+        let num_elements = rank.view.shape.iter().product();
+        let run = Tile {
+            row_stride: 1,
+            ..rank.tile(0, (num_elements, 1), (0, 0))
+        };
+        let mut output = Vec::with_capacity(num_elements * rank.view.dtype.width());
+        let mut buffer = Vec::new();
+        let tiles = [run];
+        let mut chunks = Chunks::new(self, &tiles, (num_elements, 1), rank.view.dtype);
+        while let Some(bytes) = chunks.next(&mut buffer)? {
+            output.extend_from_slice(&bytes);
+        }
+        Ok(Cow::Owned(output))
+    }
+
+    /// Returns where a parameter's elements are, or that they have to be added up.
+    pub(crate) fn placement(&self, parameter: &str) -> Option<Placement> {
+        let &(index, slot) = self.by_parameter.get(parameter)?;
+        let (tensor, ranks) = &self.tensors[index];
+        let pick = tensor.slots[slot].pick;
+        let columns = tensor.columns();
+        let whole = (tensor.rows(), columns);
+        let tiles = match tensor.rule {
+            Rule::Summed if ranks.len() > 1 => return Some(Placement::Computed),
+            Rule::Rows => {
+                let tiles = ranks.iter().enumerate().flat_map(|(nth, rank)| {
+                    let before = nth * pick.num_rows();
+                    pick.starts().enumerate().map(move |(turn, start)| {
+                        rank.tile(start, (pick.len, columns), (before + turn * pick.len, 0))
+                    })
+                });
+                tiles.collect()
+            }
+            Rule::Columns => {
+                let tiles = ranks.iter().enumerate();
+                tiles
+                    .map(|(nth, rank)| rank.tile(0, whole, (0, nth * columns)))
+                    .collect()
+            }
+            Rule::Filled(_) => return Some(Placement::Computed),
+            Rule::Replicated | Rule::Summed => {
+                vec![ranks[0].tile(0, whole, (0, 0))]
+            }
+        };
+        Some(Placement::Tiles(tiles))
+    }
+
+    /// Returns the name and number of elements of every tensor that parameters are taken from, rank by rank.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = (&NeoxTensor, &Located)> {
+        let tensors = self.tensors.iter();
+        tensors.flat_map(|(tensor, ranks)| ranks.iter().map(move |rank| (tensor, rank)))
+    }
+
+    pub(crate) fn path_of(&self, file: usize) -> &Path {
+        self.files[file].path()
     }
 
     fn merge(
@@ -540,6 +725,14 @@ impl NeoxSource {
         slot: &Slot,
     ) -> Result<Cow<'_, [u8]>, NeoxReadError> {
         let name = tensor.full_name();
+        if let Rule::Filled(value) = tensor.rule {
+            let extent = Extent {
+                rows: tensor.rows(),
+                columns: tensor.columns(),
+                dtype: self.dtype,
+            };
+            return Ok(Cow::Owned(filled(value, extent)));
+        }
         let bytes = ranks
             .iter()
             .map(|rank| self.read(&name, rank))
@@ -559,7 +752,25 @@ impl NeoxSource {
     }
 
     fn dtype(&self, tensor: usize) -> Dtype {
-        self.tensors[tensor].1[0].view.dtype
+        let rank = self.tensors[tensor].1.first();
+        rank.map_or(self.dtype, |rank| rank.view.dtype)
+    }
+}
+
+impl Pieces for NeoxSource {
+    fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError> {
+        let file = &self.files[piece.file];
+        let bytes = file.record(&piece.record);
+        let bytes = bytes.map_err(|source| NeoxReadError::File {
+            tensor: piece.record.clone(),
+            path: file.path().to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(&bytes[piece.start.min(bytes.len())..])
+    }
+
+    fn release(&self, file: usize, part: &[u8]) {
+        self.files[file].mapped().release(part);
     }
 }
 
@@ -585,6 +796,28 @@ impl TensorSource for NeoxSource {
         let (tensor, ranks) = &self.tensors[index];
         self.merge(tensor, ranks, &tensor.slots[slot])
             .map_err(|error| TensorSourceError::read(name, error))
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Cow<'_, [u8]>, TensorSourceError> {
+        let info = self.info(name);
+        let (Some(info), Some(Placement::Tiles(tiles))) = (info, self.placement(name)) else {
+            // Only vectors are computed.
+            let bytes = self.bytes(name)?;
+            let width = self.info(name).map_or(1, |info| info.dtype.width());
+            let range = rows.start * width..rows.end * width;
+            return Ok(Cow::Owned(bytes[range].to_vec()));
+        };
+        let extent = matrix(&info.shape);
+        let mut output = Vec::with_capacity(rows.len() * extent.1 * info.dtype.width());
+        let mut buffer = Vec::new();
+        let mut chunks = Chunks::new(self, &tiles, extent, info.dtype).of_rows(rows);
+        while let Some(bytes) = chunks
+            .next(&mut buffer)
+            .map_err(|error| TensorSourceError::read(name, error))?
+        {
+            output.extend_from_slice(&bytes);
+        }
+        Ok(Cow::Owned(output))
     }
 
     fn shared(&self, name: &str) -> Result<Bytes, TensorSourceError> {

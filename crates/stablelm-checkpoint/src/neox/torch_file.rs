@@ -71,12 +71,17 @@ impl TorchFile {
     pub(crate) fn new(path: &Path, file: MappedFile) -> Result<Self, TorchFileError> {
         Ok(Self {
             path: path.to_owned(),
-            archive: Archive::new(file)?,
+            archive: Archive::new(path, file)?,
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file is of the time before PyTorch 1.6.
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.archive.is_legacy()
     }
 
     /// Reads the description of the contents; executes nothing.
@@ -120,7 +125,8 @@ impl TorchFile {
         Ok(tensors)
     }
 
-    fn check(&self, name: &str, view: &TensorView) -> Result<(), TorchFileError> {
+    /// Holds a tensor against the size of its storage.
+    pub(crate) fn check(&self, name: &str, view: &TensorView) -> Result<(), TorchFileError> {
         let found = self.archive.record_len(&record_name(view))?;
         let expected = view.storage_len.checked_mul(view.dtype.width());
         if expected.is_none_or(|expected| found < expected) {
@@ -148,6 +154,11 @@ impl TorchFile {
         self.archive.mapped()
     }
 
+    /// Returns a record of the container, checked.
+    pub(crate) fn record(&self, name: &str) -> Result<&[u8], TorchFileError> {
+        Ok(self.archive.record(name)?)
+    }
+
     /// Returns a checked tensor's bytes in C order: borrowed when they lie so, gathered otherwise.
     pub(crate) fn read(&self, view: &TensorView) -> Result<Cow<'_, [u8]>, TorchFileError> {
         let storage = self.archive.record(&record_name(view))?;
@@ -173,7 +184,8 @@ impl TorchFile {
     }
 }
 
-fn record_name(view: &TensorView) -> String {
+/// Returns the name of the record that holds a tensor's elements.
+pub(crate) fn record_name(view: &TensorView) -> String {
     format!("data/{}", view.storage)
 }
 

@@ -6,14 +6,17 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use safetensors::SafeTensors;
 use stablelm_model::{Dtype, TensorInfo, TensorSource, TensorSourceError};
 
 use crate::mapped::MappedFile;
+use crate::neox::read::NeoxReadError;
 use crate::open::OpenError;
 use crate::safetensors::index::parse_index;
+use crate::stored::{Piece, Pieces, Placement, Stored, Tile, matrix};
 
 /// Why a safetensors file could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,20 @@ impl SafetensorsSource {
                 })?;
             source.files.push((path.clone(), file));
         }
+        Ok(source)
+    }
+
+    /// Reads a file from memory.
+    #[cfg(fuzzing)]
+    pub(crate) fn in_memory(bytes: &[u8]) -> Result<Self, SafetensorsError> {
+        let file = MappedFile::in_memory(bytes);
+        let mut source = Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+        };
+        source.add(file.bytes())?;
+        source.files.push((PathBuf::from("x"), file));
         Ok(source)
     }
 
@@ -156,12 +173,53 @@ impl SafetensorsSource {
         Some(&self.files[entry.file].0)
     }
 
+    /// Returns where a parameter's elements are.
+    pub(crate) fn placement(&self, name: &str) -> Option<Placement> {
+        let entry = self.tensors.get(name)?;
+        let (rows, columns) = matrix(&entry.info.shape);
+        let piece = Piece {
+            file: entry.file,
+            record: String::new(),
+            start: entry.bytes.start,
+            num_elements: rows * columns,
+        };
+        let stored = Arc::new(Stored {
+            name: name.to_owned(),
+            dtype: entry.info.dtype,
+            pieces: vec![piece],
+        });
+        Some(Placement::Tiles(vec![Tile {
+            stored,
+            row: 0,
+            column: 0,
+            rows,
+            columns,
+            start: 0,
+            row_stride: columns,
+            column_stride: 1,
+        }]))
+    }
+
+    pub(crate) fn path_of(&self, file: usize) -> &Path {
+        &self.files[file].0
+    }
+
     fn place(&self, name: &str) -> Result<(&MappedFile, Range<usize>), TensorSourceError> {
         let entry = self.tensors.get(name);
         let entry = entry.ok_or_else(|| TensorSourceError::Missing {
             name: name.to_owned(),
         })?;
         Ok((&self.files[entry.file].1, entry.bytes.clone()))
+    }
+}
+
+impl Pieces for SafetensorsSource {
+    fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError> {
+        Ok(&self.files[piece.file].1.bytes()[piece.start..])
+    }
+
+    fn release(&self, file: usize, part: &[u8]) {
+        self.files[file].1.release(part);
     }
 }
 

@@ -1,9 +1,6 @@
-//! A writer of safetensors files: the header first, complete, then each tensor as it comes.
+//! The header of safetensors files, and the order of the tensors behind it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use stablelm_model::TensorInfo;
@@ -40,30 +37,6 @@ pub(crate) fn header(
     let mut header = (json.len() as u64).to_le_bytes().to_vec();
     header.extend(json);
     header
-}
-
-/// A file being written.
-#[derive(Debug)]
-pub(crate) struct SafetensorsWriter {
-    file: File,
-}
-
-impl SafetensorsWriter {
-    /// Makes the file, readable as the user's mask allows, and writes its header.
-    pub(crate) fn create(path: &Path, header: &[u8]) -> io::Result<Self> {
-        let mut file = File::create_new(path)?;
-        file.write_all(header)?;
-        Ok(Self { file })
-    }
-
-    /// Writes the next tensor, in the order of the header.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
-    }
-
-    pub(crate) fn finish(self) -> io::Result<()> {
-        self.file.sync_all()
-    }
 }
 
 #[cfg(test)]

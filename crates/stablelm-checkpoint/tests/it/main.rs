@@ -7,7 +7,9 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod damaged;
+mod masters;
 mod neox;
 mod other_models;
+mod resume;
 mod safetensors;
 mod support;

@@ -1,6 +1,9 @@
 //! Checkpoints that gpt-neox trained and saved, against the same weights as Hugging Face transformers names them.
 
-use stablelm_checkpoint::{ConvertError, Format, inspect, plan, sha256_of_files, verify};
+use stablelm_checkpoint::{
+    ConvertError, Format, TensorHashes, hash_tensors, inspect, plan, sha256_of_files, verify,
+    verify_hashed,
+};
 use stablelm_model::{Dtype, ModelConfig, TensorSource};
 
 use crate::support::{
@@ -35,6 +38,28 @@ fn check_digests(source: &dyn TensorSource, variant: &std::path::Path) {
     }
 }
 
+/// Compares what a conversion noted with the digests an independent mapping gave.
+#[track_caller]
+fn check_noted(hashes: &TensorHashes, expected: &std::path::Path) {
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(expected).unwrap()).unwrap();
+    let expected = expected.as_object().unwrap();
+    assert_eq!(hashes.tensors.len(), expected.len());
+    for (name, facts) in expected {
+        assert_eq!(
+            facts["sha256"],
+            hashes.tensors[name].sha256.as_str(),
+            "{name}"
+        );
+    }
+    let json = hashes.to_json();
+    assert_eq!(
+        TensorHashes::from_json(json.as_bytes()).as_ref(),
+        Some(hashes)
+    );
+    assert!(TensorHashes::from_json(json.replace("64", "65").as_bytes()).is_none());
+}
+
 #[test]
 fn every_tensor_equals_the_reference_mapping() {
     for name in VARIANTS {
@@ -45,8 +70,13 @@ fn every_tensor_equals_the_reference_mapping() {
         assert_eq!(input.format(), Format::Neox);
         check_digests(input.source(), &variant);
 
-        let (_folder, output, _) = converted(&input, &safetensors());
+        let (_folder, output, report) = converted(&input, &safetensors());
         check_digests(output.source(), &variant);
+        check_noted(&report.hashes, &variant.join("hf/tensors.sha256.json"));
+        assert_eq!(report.source_sha256, report.hashes.sha256);
+        let threads = std::num::NonZeroUsize::new(2).unwrap();
+        assert_eq!(hash_tensors(&input, threads).unwrap(), report.hashes);
+        verify_hashed(&input, &output, Some(&report.hashes), threads).unwrap();
         assert_equal(&input, &output);
         verify(&input, &output).unwrap();
         if variant.join("hf/model.safetensors").exists() {
@@ -66,11 +96,12 @@ fn the_way_back_is_bit_equal_at_any_number_of_ranks() {
         };
         let input = open_at(&variant.join("checkpoint"));
         for tensor_parallel in [1, 2, 4] {
-            let (_first, back, _) = converted(&input, &neox(tensor_parallel));
+            let (_first, back, report) = converted(&input, &neox(tensor_parallel));
             assert_eq!(back.details().tensor_parallel, tensor_parallel);
             assert_eq!(back.details().step, Some(4));
             assert_equal(&input, &back);
             verify(&input, &back).unwrap();
+            check_noted(&report.hashes, &variant.join("hf/tensors.sha256.json"));
             let (_second, again, _) = converted(&back, &safetensors());
             check_digests(again.source(), &variant);
         }

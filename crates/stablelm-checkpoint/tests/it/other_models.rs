@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::{Dtype as StoredDtype, tensor::TensorView};
-use stablelm_checkpoint::{ConvertError, plan, verify};
+use stablelm_checkpoint::{
+    ConvertError, InputOptions, NeoxLayout, Target, compare, open_input, plan, verify,
+};
 use stablelm_model::{Dtype, ModelConfig, parameters};
 
 use crate::support::{assert_equal, converted, neox, open_at, safetensors};
@@ -60,6 +62,16 @@ fn check(config: &str, tensor_parallel: usize) {
     assert_equal(&input, &back);
     let (_third, other, _) = converted(&split, &neox(1));
     assert_equal(&input, &other);
+    // From ranks to another number of ranks, and from one layout to the other.
+    let mut single = neox(2);
+    if let Target::Neox { layout, .. } = &mut single.target {
+        *layout = NeoxLayout::Single;
+    }
+    let (_fourth, single, _) = converted(&split, &single);
+    assert_eq!(single.details().layout, "single");
+    assert_equal(&input, &single);
+    let (_fifth, again, _) = converted(&single, &neox(tensor_parallel));
+    assert_equal(&input, &again);
 }
 
 #[track_caller]
@@ -99,6 +111,119 @@ fn models_of_every_kind_come_back_unchanged() {
             r#", "num_key_value_heads": 2, "use_qkv_bias": true, "use_parallel_residual": true"#;
         check(&stablelm(grouped), tensor_parallel);
     }
+}
+
+/// Writes the module of a GPT-NeoX layer again without some of its tensors, or under other names.
+fn rewrite(folder: &Path, change: impl Fn(&str) -> Option<String>) {
+    let step = folder.join("global_step4");
+    for entry in std::fs::read_dir(&step).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("layer_") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, renamed(&bytes, &change)).unwrap();
+    }
+}
+
+/// Replaces keys in the pickle of a PyTorch file by others of the same length, so that nothing moves.
+fn renamed(file: &[u8], change: &impl Fn(&str) -> Option<String>) -> Vec<u8> {
+    let mut file = file.to_vec();
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(file.clone())).unwrap();
+    let entry = zip.by_index(0).unwrap();
+    let start = usize::try_from(entry.data_start().unwrap()).unwrap();
+    let len = usize::try_from(entry.size()).unwrap();
+    let crc = entry.crc32();
+    drop(entry);
+    let mut at = start;
+    while at + 5 < start + len {
+        let size = u32::from_le_bytes(file[at + 1..at + 5].try_into().unwrap()) as usize;
+        if file[at] == b'X' && size < 80 && at + 5 + size <= start + len {
+            let key = String::from_utf8_lossy(&file[at + 5..at + 5 + size]).into_owned();
+            if let Some(new) = change(&key) {
+                assert_eq!(new.len(), size);
+                file[at + 5..at + 5 + size].copy_from_slice(new.as_bytes());
+            }
+        }
+        at += 1;
+    }
+    let new = crc32fast::hash(&file[start..start + len]).to_le_bytes();
+    let old = crc.to_le_bytes();
+    let places: Vec<usize> = file
+        .windows(4)
+        .enumerate()
+        .filter(|(_, window)| *window == old)
+        .map(|(at, _)| at)
+        .collect();
+    for at in places {
+        file[at..at + 4].copy_from_slice(&new);
+    }
+    file
+}
+
+#[test]
+fn names_that_nobody_knows_are_mapped_by_a_list() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), r#""model_type": "stablelm""#, &[]);
+    let input = open_at(folder.path());
+    let (split, _, _) = converted(&input, &neox(2));
+    rewrite(split.path(), |key| {
+        (key == "mlp.linear1.weight").then(|| "mlp.up_gate.weight".to_owned())
+    });
+    let open = |key_map| {
+        open_input(
+            split.path(),
+            &InputOptions {
+                key_map,
+                ..InputOptions::default()
+            },
+        )
+    };
+    let error = open(None).unwrap_err().to_string();
+    assert!(error.contains("mlp.linear1.weight` is missing"), "{error}");
+    let list = folder.path().join("names.json");
+    std::fs::write(&list, r#"{"mlp.up_gate.weight": "mlp.linear1.weight"}"#).unwrap();
+    assert_equal(&input, &open(Some(list.clone())).unwrap());
+    std::fs::write(&list, "[]").unwrap();
+    assert!(open(Some(list)).is_err());
+}
+
+#[test]
+fn normalizations_without_biases_have_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), r#""model_type": "stablelm""#, &[]);
+    let input = open_at(folder.path());
+    let (split, _, _) = converted(&input, &neox(2));
+    // Under another name they have no place, and none is left under theirs.
+    let hide = |only: &'static str| {
+        move |key: &str| {
+            let is_bias = key.ends_with("norm.bias") && key.starts_with(only);
+            is_bias.then(|| key.replace("norm.bias", "morn.bias"))
+        }
+    };
+    rewrite(split.path(), hide("input"));
+    let error =
+        crate::support::chain(&open_input(split.path(), &InputOptions::default()).unwrap_err());
+    assert!(
+        error.contains("input_layernorm.bias` is missing"),
+        "{error}"
+    );
+    rewrite(split.path(), hide(""));
+    let without = open_at(split.path());
+    let differences = compare(&input, &without, 0.0).unwrap();
+    for tensor in &differences.tensors {
+        let is_bias = tensor.name.ends_with("norm.bias");
+        assert_eq!(tensor.outcome.is_equal(), !is_bias, "{}", tensor.name);
+        if is_bias {
+            let bytes = without.source().bytes(&tensor.name).unwrap();
+            assert!(bytes.len() == 32 && bytes.iter().all(|&byte| byte == 0));
+        }
+    }
+    let mut options = safetensors();
+    options.allow_drop = vec!["*morn.bias".to_owned()];
+    let (_folder, output, _) = converted(&without, &options);
+    assert_equal(&without, &output);
 }
 
 #[test]

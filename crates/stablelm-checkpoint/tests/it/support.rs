@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use stablelm_checkpoint::{
-    Checkpoint, ConvertOptions, Converted, OpenOptions, Target, compare, convert, open, plan,
+    Checkpoint, ConvertOptions, Converted, NeoxLayout, OpenOptions, Target, compare, convert, open,
+    plan,
 };
 use stablelm_testkit::shared_oracles;
 
@@ -40,6 +41,7 @@ pub(crate) fn safetensors() -> ConvertOptions {
 pub(crate) fn neox(tensor_parallel: usize) -> ConvertOptions {
     options(Target::Neox {
         tensor_parallel: NonZeroUsize::new(tensor_parallel).unwrap(),
+        layout: NeoxLayout::Layers,
         step: 4,
     })
 }
@@ -55,7 +57,7 @@ pub(crate) fn converted(
 ) -> (tempfile::TempDir, Checkpoint, Converted) {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(input, options).unwrap();
-    let converted = convert(&plan, input, folder.path()).unwrap();
+    let converted = convert(&plan, input, folder.path(), None).unwrap();
     assert_eq!(converted.bytes, plan.byte_len());
     let output = open_at(folder.path());
     (folder, output, converted)

@@ -23,25 +23,18 @@ impl TensorError {
     }
 }
 
-/// Compares every tensor of `file` with that of `original`, one at a time, as f32.
+/// Numbers that are compared at a time.
+const STEP: usize = 1 << 20;
+
+/// Compares every tensor of `file` with that of `original`, some rows at a time, as f32.
 pub fn compare(
     original: &dyn TensorSource,
     file: &dyn TensorSource,
 ) -> Result<Vec<TensorError>, TensorSourceError> {
     let compare = |name: &str| {
-        let expected = values(original, name)?;
-        let found = values(file, name)?;
-        let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
-        let pairs = expected.iter().zip(&found);
-        let error = squares(&mut pairs.map(|(a, b)| f64::from(*a) - f64::from(*b)));
-        let size = squares(&mut expected.iter().map(|value| f64::from(*value)));
+        let relative_error = relative_error(original, file, name)?;
         original.release(name);
         file.release(name);
-        let relative_error = match (expected.len() == found.len(), size > 0.0) {
-            (false, _) => f64::INFINITY,
-            (true, true) => (error / size).sqrt(),
-            (true, false) => error.sqrt(),
-        };
         Ok(TensorError {
             name: name.to_owned(),
             relative_error,
@@ -51,10 +44,38 @@ pub fn compare(
     original.names().into_iter().map(compare).collect()
 }
 
-fn values(source: &dyn TensorSource, name: &str) -> Result<Vec<f32>, TensorSourceError> {
+fn relative_error(
+    original: &dyn TensorSource,
+    file: &dyn TensorSource,
+    name: &str,
+) -> Result<f64, TensorSourceError> {
     let missing = || TensorSourceError::Missing {
         name: name.to_owned(),
     };
-    let info = source.info(name).ok_or_else(missing)?;
-    floats(&source.bytes(name)?, info.dtype).ok_or_else(missing)
+    let expected = original.info(name).ok_or_else(missing)?;
+    let found = file.info(name).ok_or_else(missing)?;
+    if expected.shape != found.shape {
+        return Ok(f64::INFINITY);
+    }
+    let num_rows = expected.shape.first().copied().unwrap_or(1);
+    let columns = expected.num_elements().unwrap_or(0) / num_rows.max(1);
+    let step = (STEP / columns.max(1)).max(1);
+    let (mut error, mut size) = (0f64, 0f64);
+    for start in (0..num_rows).step_by(step) {
+        let rows = start..(start + step).min(num_rows);
+        let values = |source: &dyn TensorSource, dtype| {
+            floats(&source.rows(name, rows.clone())?, dtype).ok_or_else(missing)
+        };
+        let expected = values(original, expected.dtype)?;
+        let found = values(file, found.dtype)?;
+        let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+        let pairs = expected.iter().zip(&found);
+        error += squares(&mut pairs.map(|(a, b)| f64::from(*a) - f64::from(*b)));
+        size += squares(&mut expected.iter().map(|value| f64::from(*value)));
+    }
+    Ok(if size > 0.0 {
+        (error / size).sqrt()
+    } else {
+        error.sqrt()
+    })
 }

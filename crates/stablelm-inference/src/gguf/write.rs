@@ -251,15 +251,28 @@ impl GgufPlan<'_> {
         for parameter in &tensor.parts {
             let info = self.source.info(&parameter.name);
             let from = info.map_or(Dtype::F32, |info| info.dtype);
-            let bytes = self.source.bytes(&parameter.name)?;
-            let bytes = if parameter.role == ParameterRole::FusedQueryKeyValue {
-                Cow::Owned(names::part_by_part(self.config.num_attention_heads, &bytes))
-            } else {
-                bytes
+            let parted = match parameter.role {
+                ParameterRole::FusedQueryKeyValue => {
+                    let bytes = self.source.bytes(&parameter.name)?;
+                    let heads = self.config.num_attention_heads;
+                    Some(names::part_by_part(heads, &bytes))
+                }
+                _ => None,
             };
             let task = TASK.next_multiple_of(columns) * from.width();
             let held = TASKS_HELD * rayon::current_num_threads();
-            for group in bytes.chunks(task * held) {
+            let (num_rows, row_len) = match parameter.shape.as_slice() {
+                &[rows, columns] => (rows, columns * from.width()),
+                _ => (1, parameter.num_elements() * from.width()),
+            };
+            let step = (task * held / row_len.max(1)).max(1);
+            for start in (0..num_rows).step_by(step) {
+                let rows = start..(start + step).min(num_rows);
+                let group = match &parted {
+                    Some(bytes) => Cow::Borrowed(&bytes[rows.start * row_len..rows.end * row_len]),
+                    None if num_rows == 1 => self.source.bytes(&parameter.name)?,
+                    None => self.source.rows(&parameter.name, rows)?,
+                };
                 let converted: Result<Vec<Vec<u8>>, BackendError> = group
                     .par_chunks(task)
                     .map(|bytes| convert(bytes, from, tensor.format, columns))

@@ -7,7 +7,7 @@ use stablelm_model::Dtype;
 pub(crate) enum Global {
     /// `collections.OrderedDict`.
     OrderedDict,
-    /// `torch._utils._rebuild_tensor_v2`.
+    /// `torch._utils._rebuild_tensor_v2`, or the one before it; the first four arguments are the same.
     RebuildTensor,
     /// `torch._utils._rebuild_parameter`.
     RebuildParameter,
@@ -17,7 +17,8 @@ pub(crate) enum Global {
     Set,
     /// A typed storage, for example `torch.BFloat16Storage`.
     Storage(Dtype),
-    /// Random number states and dtypes: whatever is made of these is an inert value.
+    /// Random number states, dtypes, and what DeepSpeed's optimizer writes down: whatever is made of these is an inert
+    /// value.
     Inert,
 }
 
@@ -25,7 +26,7 @@ pub(crate) enum Global {
 pub(crate) fn resolve(module: &str, name: &str) -> Option<Global> {
     let global = match (module, name) {
         ("collections", "OrderedDict") => Global::OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
+        ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Global::RebuildTensor,
         ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
         ("torch", "Size") => Global::Size,
         ("__builtin__" | "builtins", "set") => Global::Set,
@@ -42,7 +43,10 @@ pub(crate) fn resolve(module: &str, name: &str) -> Option<Global> {
         ("_codecs", "encode")
         | ("numpy", "dtype" | "ndarray")
         | ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct")
-        | ("torch", "float16" | "bfloat16" | "float32" | "float64") => Global::Inert,
+        | ("torch", "float16" | "bfloat16" | "float32" | "float64")
+        | ("deepspeed.runtime.fp16.loss_scaler", "LossScaler" | "DynamicLossScaler")
+        | ("deepspeed.runtime.zero.config", "ZeroStageEnum")
+        | ("deepspeed.utils.tensor_fragment", "fragment_address") => Global::Inert,
         _ => return None,
     };
     Some(global)

@@ -14,6 +14,15 @@ pub(crate) fn parse<'a>(bytes: &'a [u8], file: &Path) -> Result<Pickle<'a>, Pick
             what: "bytes",
         });
     }
+    Ok(parse_from(bytes, file)?.0)
+}
+
+/// Reads the pickle that bytes start with, and returns its length too.
+pub(crate) fn parse_from<'a>(
+    bytes: &'a [u8],
+    file: &Path,
+) -> Result<(Pickle<'a>, usize), PickleError> {
+    let bytes = &bytes[..bytes.len().min(MAX_PICKLE_LEN)];
     let mut machine = Machine {
         bytes,
         file,
@@ -27,10 +36,11 @@ pub(crate) fn parse<'a>(bytes: &'a [u8], file: &Path) -> Result<Pickle<'a>, Pick
     };
     loop {
         if let Some(root) = machine.step()? {
-            return Ok(Pickle {
+            let pickle = Pickle {
                 values: machine.values,
                 root,
-            });
+            };
+            return Ok((pickle, machine.position));
         }
     }
 }
@@ -72,7 +82,7 @@ impl<'a> Machine<'a, '_> {
                 self.push_id(top)?;
             }
             b'N' => self.push(Value::None)?,
-            0x88 | 0x89 => self.push(Value::Inert)?,
+            0x88 | 0x89 => self.push(Value::Bool(opcode == 0x88))?,
             b'J' | b'K' | b'M' | 0x8a | 0x8b => self.integer(opcode)?,
             b'G' => {
                 self.take_array::<8>()?;
@@ -371,36 +381,45 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// `("storage", type, key, location, number of elements)` stands for numbers outside the pickle.
+    /// `("storage", type, key, location, number of elements)` stands for numbers outside the pickle; the stream format
+    /// adds None, or what part of another storage it is, which nobody writes any more.
     fn persistent(&mut self) -> Step {
         let id = self.pop()?;
         let storage = match self.value(id) {
-            Value::Tuple(items) => match items.as_slice() {
-                &[tag, kind, key, _, len] => match (
-                    self.value(tag),
-                    self.value(kind),
-                    self.value(key),
-                    self.value(len),
-                ) {
-                    (
-                        Value::Text("storage"),
-                        &Value::Global(Global::Storage(dtype)),
-                        &Value::Text(key),
-                        &Value::Int(len),
-                    ) => usize::try_from(len).ok().map(|num_elements| Storage {
-                        key,
-                        dtype,
-                        num_elements,
-                    }),
-                    _ => None,
-                },
-                _ => None,
-            },
+            Value::Tuple(items) => self.storage(items),
             _ => None,
         };
         match storage {
             Some(storage) => self.push(Value::Storage(storage)),
             None => Err(self.malformed("a reference to a storage")),
+        }
+    }
+
+    fn storage(&self, items: &[ValueId]) -> Option<Storage<'a>> {
+        let &[tag, kind, key, _, len, ref rest @ ..] = items else {
+            return None;
+        };
+        let none = |&id: &ValueId| matches!(self.value(id), Value::None);
+        if rest.len() > 1 || !rest.iter().all(none) {
+            return None;
+        }
+        match (
+            self.value(tag),
+            self.value(kind),
+            self.value(key),
+            self.value(len),
+        ) {
+            (
+                Value::Text("storage"),
+                &Value::Global(Global::Storage(dtype)),
+                &Value::Text(key),
+                &Value::Int(len),
+            ) => Some(Storage {
+                key,
+                dtype,
+                num_elements: usize::try_from(len).ok()?,
+            }),
+            _ => None,
         }
     }
 

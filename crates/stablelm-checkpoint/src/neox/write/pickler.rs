@@ -15,13 +15,7 @@ pub(crate) struct TorchTensor {
 /// Pickles an `OrderedDict` of tensors, each with a storage of its own, numbered in order.
 pub(crate) fn pickle_tensors(tensors: &[TorchTensor]) -> Vec<u8> {
     let mut pickler = Pickler::new();
-    pickler.ordered_dict();
-    pickler.mark();
-    for (nth, tensor) in tensors.iter().enumerate() {
-        pickler.text(&tensor.name);
-        pickler.tensor(tensor, nth);
-    }
-    pickler.set_items();
+    pickler.tensors(tensors);
     pickler.stop()
 }
 
@@ -31,6 +25,8 @@ pub(crate) enum Plain {
     None,
     Int(u64),
     Dict(Vec<(&'static str, Plain)>),
+    /// An `OrderedDict` of tensors.
+    Tensors(Vec<TorchTensor>),
 }
 
 /// Pickles plain containers.
@@ -43,12 +39,14 @@ pub(crate) fn pickle_plain(value: &Plain) -> Vec<u8> {
 /// Instructions of protocol 2, without a memo: nothing here is worth sharing.
 struct Pickler {
     bytes: Vec<u8>,
+    num_storages: usize,
 }
 
 impl Pickler {
     fn new() -> Self {
         Self {
             bytes: vec![0x80, 2],
+            num_storages: 0,
         }
     }
 
@@ -102,8 +100,18 @@ impl Pickler {
         self.bytes.push(b't');
     }
 
+    fn tensors(&mut self, tensors: &[TorchTensor]) {
+        self.ordered_dict();
+        self.mark();
+        for tensor in tensors {
+            self.text(&tensor.name);
+            self.tensor(tensor);
+        }
+        self.set_items();
+    }
+
     /// `_rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
-    fn tensor(&mut self, tensor: &TorchTensor, storage: usize) {
+    fn tensor(&mut self, tensor: &TorchTensor) {
         let storage_type = storage_name(tensor.dtype).expect("every dtype has a storage");
         let num_elements: usize = tensor.shape.iter().product();
         self.global("torch._utils", "_rebuild_tensor_v2");
@@ -111,7 +119,9 @@ impl Pickler {
         self.mark();
         self.text("storage");
         self.global("torch", storage_type);
-        self.text(&storage.to_string());
+        let storage = self.num_storages.to_string();
+        self.num_storages += 1;
+        self.text(&storage);
         self.text("cpu");
         self.int(num_elements as u64);
         self.bytes.extend(b"tQ");
@@ -127,6 +137,7 @@ impl Pickler {
         match value {
             Plain::None => self.bytes.push(b'N'),
             Plain::Int(number) => self.int(*number),
+            Plain::Tensors(tensors) => self.tensors(tensors),
             Plain::Dict(entries) => {
                 self.bytes.extend(b"}(");
                 for (key, value) in entries {

@@ -1,0 +1,354 @@
+//! Where a tensor's elements lie in files, and the copying of rectangles of them: what plans are made of.
+//!
+//! A parameter is a matrix (a bias is one of a single column) covered by [`Tile`]s, each of which lies in one stored
+//! tensor with a stride for rows and one for columns. Merging ranks, taking fused rows apart and undoing a
+//! transposition are all the same then: a list of tiles. Splitting is the intersection of two such lists.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use stablelm_model::Dtype;
+
+use crate::neox::read::NeoxReadError;
+
+/// A run of elements in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Index into the source's list of files.
+    pub(crate) file: usize,
+    /// The container's record; empty where the file is not a container.
+    pub(crate) record: String,
+    /// The first byte, in the record or in the file.
+    pub(crate) start: usize,
+    pub(crate) num_elements: usize,
+}
+
+/// A tensor as files hold it: elements are counted through all of its pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Its name in the file.
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// A rectangle of a matrix, and where its elements are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub(crate) stored: Arc<Stored>,
+    /// The first row in the matrix.
+    pub(crate) row: usize,
+    /// The first column in the matrix.
+    pub(crate) column: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// The stored element that is the rectangle's first.
+    pub(crate) start: usize,
+    /// Stored elements from one row to the next.
+    pub(crate) row_stride: usize,
+    /// Stored elements from one column to the next.
+    pub(crate) column_stride: usize,
+}
+
+/// How a parameter comes out of stored tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// By copying.
+    Tiles(Vec<Tile>),
+    /// By adding up what the ranks hold.
+    Computed,
+}
+
+/// A rectangle of one matrix that is a rectangle of another: where it lies in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// The first row and column in the matrix that is covered by tiles.
+    pub(crate) from: (usize, usize),
+    /// The first row and column in the matrix that is to be made.
+    pub(crate) to: (usize, usize),
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+}
+
+/// Gives the bytes of pieces.
+pub(crate) trait Pieces: Sync {
+    /// Returns a piece's bytes, after the checks of its container.
+    fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError>;
+
+    /// Says that a part of what [`piece`](Self::piece) returned is not needed any more.
+    fn release(&self, file: usize, part: &[u8]);
+}
+
+impl Tile {
+    pub(crate) fn num_elements(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Returns the part of this tile that a window takes, placed in the window's target.
+    pub(crate) fn through(&self, window: &Window) -> Option<Self> {
+        let (row, column) = window.from;
+        let rows = overlap(self.row, self.rows, row, window.rows)?;
+        let columns = overlap(self.column, self.columns, column, window.columns)?;
+        Some(Self {
+            stored: Arc::clone(&self.stored),
+            row: rows.start - row + window.to.0,
+            column: columns.start - column + window.to.1,
+            rows: rows.len(),
+            columns: columns.len(),
+            start: self.start
+                + (rows.start - self.row) * self.row_stride
+                + (columns.start - self.column) * self.column_stride,
+            row_stride: self.row_stride,
+            column_stride: self.column_stride,
+        })
+    }
+
+    /// Whether a run of rows is a run of stored elements.
+    fn is_run(&self) -> bool {
+        (self.column_stride == 1 || self.columns == 1)
+            && (self.row_stride == self.columns || self.rows == 1)
+    }
+
+    fn last_row(&self) -> usize {
+        self.row + self.rows
+    }
+}
+
+fn overlap(a: usize, a_len: usize, b: usize, b_len: usize) -> Option<Range<usize>> {
+    let range = a.max(b)..(a + a_len).min(b + b_len);
+    (range.start < range.end).then_some(range)
+}
+
+/// Returns rows and columns of a shape: a vector is a matrix of one column, and only a matrix has more.
+pub(crate) fn matrix(shape: &[usize]) -> (usize, usize) {
+    match shape {
+        &[rows, columns] => (rows, columns),
+        shape => (shape.iter().product(), 1),
+    }
+}
+
+/// What is wrong with a list of tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotCovered {
+    pub(crate) expected: usize,
+    pub(crate) found: usize,
+}
+
+/// Makes sure that tiles cover a matrix, each element once.
+pub(crate) fn check_cover(tiles: &[Tile], rows: usize, columns: usize) -> Result<(), NotCovered> {
+    let found = tiles.iter().map(Tile::num_elements).sum();
+    let expected = rows * columns;
+    let outside = |tile: &Tile| tile.last_row() > rows || tile.column + tile.columns > columns;
+    let mut by_row: Vec<&Tile> = tiles.iter().collect();
+    by_row.sort_by_key(|tile| tile.row);
+    let overlaps = by_row.iter().enumerate().any(|(nth, tile)| {
+        let later = by_row[nth + 1..].iter();
+        let mut same_rows = later.take_while(|other| other.row < tile.last_row());
+        same_rows
+            .any(|other| overlap(tile.column, tile.columns, other.column, other.columns).is_some())
+    });
+    if found != expected || overlaps || tiles.iter().any(outside) {
+        return Err(NotCovered { expected, found });
+    }
+    Ok(())
+}
+
+/// Reads a matrix of tiles from its first row to its last, a few rows at a time.
+pub(crate) struct Chunks<'a> {
+    source: &'a dyn Pieces,
+    /// Sorted by row.
+    tiles: Vec<&'a Tile>,
+    rows: usize,
+    columns: usize,
+    width: usize,
+    row: usize,
+    /// The first tile that is not wholly behind.
+    first: usize,
+    /// What was borrowed last.
+    borrowed: Option<(usize, &'a [u8])>,
+}
+
+/// Bytes of one chunk; a copy is only made where rows don't lie together.
+const CHUNK_LEN: usize = 1 << 20;
+
+impl<'a> Chunks<'a> {
+    pub(crate) fn new(
+        source: &'a dyn Pieces,
+        tiles: &'a [Tile],
+        (rows, columns): (usize, usize),
+        dtype: Dtype,
+    ) -> Self {
+        let mut tiles: Vec<&Tile> = tiles.iter().collect();
+        tiles.sort_by_key(|tile| (tile.row, tile.column));
+        Self {
+            source,
+            tiles,
+            rows,
+            columns,
+            width: dtype.width(),
+            row: 0,
+            first: 0,
+            borrowed: None,
+        }
+    }
+
+    /// Begins and ends at other rows than the first and last.
+    pub(crate) fn of_rows(self, rows: Range<usize>) -> Self {
+        Self {
+            row: rows.start,
+            rows: rows.end.min(self.rows),
+            ..self
+        }
+    }
+
+    /// Returns the next rows, as many as are handy.
+    pub(crate) fn next<'b>(
+        &mut self,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Option<Cow<'b, [u8]>>, NeoxReadError>
+    where
+        'a: 'b,
+    {
+        self.next_rows(usize::MAX, buffer)
+    }
+
+    /// Returns the next rows, `most` of them at most: a borrow of the file where it holds them as they are, else `buffer` with a copy.
+    pub(crate) fn next_rows<'b>(
+        &mut self,
+        most: usize,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Option<Cow<'b, [u8]>>, NeoxReadError>
+    where
+        'a: 'b,
+    {
+        if let Some((file, bytes)) = self.borrowed.take() {
+            self.source.release(file, bytes);
+        }
+        if self.row >= self.rows || self.columns == 0 {
+            return Ok(None);
+        }
+        let handy = (CHUNK_LEN / (self.columns * self.width)).clamp(1, most.max(1));
+        let mut end = self.rows.min(self.row + handy);
+        while self
+            .tiles
+            .get(self.first)
+            .is_some_and(|tile| tile.last_row() <= self.row)
+        {
+            self.first += 1;
+        }
+        let tile = self.tiles[self.first];
+        let rows = self.row;
+        if tile.columns == self.columns && tile.is_run() {
+            end = end.min(tile.last_row());
+            let start = tile.start + (rows - tile.row) * tile.columns;
+            let len = (end - rows) * tile.columns;
+            if let Some((file, bytes)) = self.lying_together(&tile.stored, start, len)? {
+                self.row = end;
+                self.borrowed = Some((file, bytes));
+                return Ok(Some(Cow::Borrowed(bytes)));
+            }
+        }
+        buffer.clear();
+        buffer.resize((end - rows) * self.columns * self.width, 0);
+        for &tile in &self.tiles[self.first..] {
+            if tile.row >= end {
+                break;
+            }
+            if tile.last_row() > rows {
+                self.copy(tile, rows..end, buffer)?;
+            }
+        }
+        self.row = end;
+        Ok(Some(Cow::Borrowed(buffer)))
+    }
+
+    /// Returns stored elements as they lie in one piece.
+    fn lying_together(
+        &self,
+        stored: &Stored,
+        start: usize,
+        len: usize,
+    ) -> Result<Option<(usize, &'a [u8])>, NeoxReadError> {
+        let mut before = 0;
+        for piece in &stored.pieces {
+            if start >= before && start + len <= before + piece.num_elements {
+                let bytes = self.source.piece(piece)?;
+                let part = &bytes[(start - before) * self.width..][..len * self.width];
+                return Ok(Some((piece.file, part)));
+            }
+            before += piece.num_elements;
+        }
+        Ok(None)
+    }
+
+    /// Copies what a tile has of some rows.
+    fn copy(
+        &self,
+        tile: &Tile,
+        rows: Range<usize>,
+        output: &mut [u8],
+    ) -> Result<(), NeoxReadError> {
+        let range = overlap(tile.row, tile.rows, rows.start, rows.len());
+        let range = range.unwrap_or(0..0);
+        let mut pieces = Vec::with_capacity(tile.stored.pieces.len());
+        let mut before = 0;
+        for piece in &tile.stored.pieces {
+            pieces.push((
+                before..before + piece.num_elements,
+                self.source.piece(piece)?,
+            ));
+            before += piece.num_elements;
+        }
+        for row in range.clone() {
+            let from = tile.start + (row - tile.row) * tile.row_stride;
+            let to = ((row - rows.start) * self.columns + tile.column) * self.width;
+            let to = &mut output[to..][..tile.columns * self.width];
+            if tile.column_stride == 1 {
+                copy_run(&pieces, from, to, self.width);
+            } else {
+                for (nth, element) in to.chunks_exact_mut(self.width).enumerate() {
+                    copy_run(
+                        &pieces,
+                        from + nth * tile.column_stride,
+                        element,
+                        self.width,
+                    );
+                }
+            }
+        }
+        self.release(tile, range, &pieces);
+        Ok(())
+    }
+
+    /// Lets go of what a chunk was copied from.
+    fn release(&self, tile: &Tile, rows: Range<usize>, pieces: &[(Range<usize>, &[u8])]) {
+        // With whole rows side by side nothing else in the range is needed again soon.
+        let ([piece], [(_, bytes)], true) = (
+            tile.stored.pieces.as_slice(),
+            pieces,
+            tile.column_stride == 1,
+        ) else {
+            return;
+        };
+        let start = (tile.start + (rows.start - tile.row) * tile.row_stride) * self.width;
+        let end = (tile.start + (rows.end - tile.row) * tile.row_stride) * self.width;
+        self.source.release(
+            piece.file,
+            &bytes[start.min(bytes.len())..end.min(bytes.len())],
+        );
+    }
+}
+
+/// Copies consecutive elements, which may cross from one piece into the next.
+fn copy_run(pieces: &[(Range<usize>, &[u8])], mut from: usize, mut to: &mut [u8], width: usize) {
+    for (range, bytes) in pieces {
+        if from >= range.end || to.is_empty() {
+            continue;
+        }
+        let count = (range.end - from).min(to.len() / width);
+        let (now, later) = to.split_at_mut(count * width);
+        now.copy_from_slice(&bytes[(from - range.start) * width..][..count * width]);
+        (from, to) = (from + count, later);
+    }
+}
