@@ -20,7 +20,7 @@ pub(crate) use data::{
 pub(crate) use eval::{Eval, EvalCommand, Perplexity};
 pub(crate) use license::{
     CheckContext, CheckPosture, CiteFormat, License, LicenseCheck, LicenseCommand, LicenseDiff,
-    LicenseDocument, LicenseSources, LicenseSubject, SourcesCommand, SourcesFiles,
+    LicenseDocument, LicenseSources, SourcesCommand, SourcesFiles,
 };
 pub(crate) use run::{ModelArgs, Run, RunDtype};
 
