@@ -23,8 +23,8 @@ pub(crate) use data::{
 pub(crate) use eval::{Eval, EvalCommand, Perplexity};
 pub(crate) use license::{
     BomFormat, CheckContext, CheckPosture, CiteFormat, License, LicenseBom, LicenseCard,
-    LicenseCheck, LicenseCommand, LicenseDiff, LicenseDocument, LicenseSources, LicenseSubject,
-    NoticeFormat, SourcesCommand, SourcesFiles,
+    LicenseCheck, LicenseCommand, LicenseDiff, LicenseDocument, LicenseSources, NoticeFormat,
+    SourcesCommand, SourcesFiles,
 };
 pub(crate) use license_checks::{
     LicenseChanges, LicenseChangesAdd, LicenseChangesCommand, LicenseLint, LicenseSign,
