@@ -54,12 +54,10 @@ pub(crate) fn ledger_of_checkpoint(
 ///
 /// Licenses ask to retain it. One that can't be carried over as text stops the conversion.
 pub(crate) fn keep_notice(ledger: &mut Ledger, root: &Path) -> Result<(), CommandError> {
-    let folder = if root.is_dir() {
-        root
-    } else {
-        root.parent().unwrap_or(root)
+    let mut files = folders_of(root).map(|folder| folder.join("NOTICE"));
+    let Some(file) = files.find(|file| fs::symlink_metadata(file).is_ok()) else {
+        return Ok(());
     };
-    let file = folder.join("NOTICE");
     let refused = |why: &str| {
         let what = anyhow!("`{}` {why}, so the output would lack it", file.display());
         CommandError::refused(what).hint(
@@ -67,11 +65,7 @@ pub(crate) fn keep_notice(ledger: &mut Ledger, root: &Path) -> Result<(), Comman
              --i-am-the-licensor",
         )
     };
-    let bytes = match fs::read(&file) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(refused(&format!("can't be read ({error})"))),
-    };
+    let bytes = fs::read(&file).map_err(|error| refused(&format!("can't be read ({error})")))?;
     if bytes.len() > MAX_NOTICE {
         return Err(refused(&format!(
             "has {} bytes, more than the {MAX_NOTICE} that a notice may have",
@@ -223,8 +217,8 @@ fn ledger_of_component(id: &str, registry: &Registry) -> Result<Ledger, CommandE
     Err(error.hint("`stablelm license show` lists the components"))
 }
 
-/// Reads the ledger in a folder, or in the one above a `global_stepN` folder, or beside a file.
-fn ledger_beside(path: &Path) -> Result<Option<Ledger>, CommandError> {
+/// Returns where papers of a path lie: its folder, and the one above a `global_stepN` folder.
+fn folders_of(path: &Path) -> impl Iterator<Item = &Path> {
     let folder = if path.is_dir() {
         path
     } else {
@@ -234,7 +228,12 @@ fn ledger_beside(path: &Path) -> Result<Option<Ledger>, CommandError> {
         .file_name()
         .is_some_and(|name| name.to_string_lossy().starts_with("global_step"));
     let above = if is_step { folder.parent() } else { None };
-    for folder in [Some(folder), above].into_iter().flatten() {
+    [Some(folder), above].into_iter().flatten()
+}
+
+/// Reads the ledger in a folder, or in the one above a `global_stepN` folder, or beside a file.
+fn ledger_beside(path: &Path) -> Result<Option<Ledger>, CommandError> {
+    for folder in folders_of(path) {
         let file = folder.join(LEDGER_FILE);
         let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,

@@ -48,6 +48,13 @@ def croissant(path):
         sys.exit(f"{path}: {tokens} rows, the report says {report['documents_kept']}: {rows}")
 
 
+def html(*paths):
+    import html5rdf
+
+    for path in paths:
+        html5rdf.HTMLParser(strict=True).parse(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
 if __name__ == "__main__":
-    checks = {"cyclonedx": cyclonedx, "spdx-model": spdx_model, "croissant": croissant}
+    checks = {"cyclonedx": cyclonedx, "spdx-model": spdx_model, "croissant": croissant, "html": html}
     checks[sys.argv[1]](*sys.argv[2:])

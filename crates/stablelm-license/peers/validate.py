@@ -98,6 +98,10 @@ def documents(run):
             (folder / name).write_text(text, encoding="utf-8")
         run.command("license", "cite", subject, "--format", "cff", "--output", folder / "CITATION.cff")
         run.command("license", "card", subject, "--output", folder / "README.md")
+    for folder, subject in [(model, model), (data, data), (by_id, MODEL)]:
+        for name, flags in [("notice", []), ("attribution", ["--attribution"])]:
+            page = run.command("license", "notice", subject, "--format", "html", *flags)
+            (run.work / f"{folder.name}-{name}.html").write_text(page, encoding="utf-8")
     run.command("license", "bom", data, "--format", "reuse", "--output", data)
     # With names given, beside the one of the recipe that gives none.
     names = ["--creator", "Example Lab", "--url", "https://example.org/data"]
@@ -140,6 +144,8 @@ def check_documents(run, folders):
         run.check(f"{name}: CITATION.cff", "cffconvert", [run.cff / "cffconvert", "--validate", "-i", citation])
         builtin = ["--builtin-schema", "vendor.citation-file-format"]
         run.check(f"{name}: CITATION.cff", "check-jsonschema", [tools / "check-jsonschema", *builtin, citation])
+    pages = sorted(run.work.glob("*.html"))
+    run.check(f"all: {len(pages)} notices, HTML", "html5rdf", [python, inside, "html", *pages])
     bills = [folder / "bom.spdx3.json" for folder in folders.values()]
     run.check("all: SPDX 3.0.1", "spdx3-validate", [python, HERE / "spdx3_offline.py", *bills])
     for name in ["model", "data"]:
@@ -185,6 +191,8 @@ def check_spoiled(run, folders):
     card = front_matter(spoiled(model / "README.md", "license: cc-by-sa-4.0", "license: CC-BY-SA-4.0"))
     schema = ["--schemafile", HERE / "schemas" / "card-front-matter.schema.json"]
     run.check("spoiled: card, license in upper case", "check-jsonschema", [tools / "check-jsonschema", *schema, card], True)
+    page = spoiled(run.work / "model-notice.html", "</h1>", "")
+    run.check("spoiled: HTML, an open heading", "html5rdf", [python, inside, "html", page], True)
     copy = run.work / "spoiled-release"
     shutil.copytree(model, copy)
     (copy / "LICENSES" / "CC0-1.0.txt").unlink()

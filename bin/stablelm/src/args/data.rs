@@ -30,6 +30,7 @@ pub(crate) enum DataCommand {
 const RECIPE_HELP: &str = r#"A recipe:
   name = "demo"
   seed = 1234
+  creator = "Example Lab"              # for the papers; so is url
 
   [tokenizer]
   source = "tokenizer.json"            # relative to the recipe

@@ -50,7 +50,9 @@ pub(crate) fn run(args: &Demo, hub: &HubSettings, ui: &Ui) -> Result<ExitStatus,
 
 /// Returns what each command shows, and its words.
 fn steps(out: &str) -> Vec<(&'static str, Vec<String>)> {
-    let words = |line: &[&str]| line.iter().map(|word| word.replace("OUT", out)).collect();
+    let words = |line: &[&str]| -> Vec<String> {
+        line.iter().map(|word| word.replace("OUT", out)).collect()
+    };
     vec![
         (
             "Raw documents become training tokens. Books3 stays out, duplicates and poor text too.",
@@ -133,11 +135,11 @@ fn bills(out: &str) -> Vec<(&'static str, Vec<String>)> {
         (title, words.map(str::to_owned).to_vec())
     };
     vec![
-        (bill(
+        bill(
             "What it is made of, for the tools of others: REUSE, SPDX and CycloneDX.",
             "reuse",
             "",
-        )),
+        ),
         bill("", "spdx3", "/bom.spdx3.json"),
         bill("", "cdx1.6", "/bom-1.6.cdx.json"),
         bill("", "cdx1.7", "/bom-1.7.cdx.json"),

@@ -169,3 +169,14 @@ fn sources_have_their_own_names_and_one_way_of_sampling() {
         "{mixed}"
     );
 }
+
+#[test]
+fn a_recipe_may_say_who_makes_the_data_and_where_it_will_be() {
+    let path = Path::new("recipes/demo.toml");
+    let silent = parse_recipe(GOOD, path).unwrap();
+    assert_eq!((silent.creator, silent.url), (None, None));
+    let text = format!("creator = \"Example Lab\"\nurl = \"https://example.org\"\n{GOOD}");
+    let recipe = parse_recipe(&text, path).unwrap();
+    assert_eq!(recipe.creator.as_deref(), Some("Example Lab"));
+    assert_eq!(recipe.url.as_deref(), Some("https://example.org"));
+}

@@ -6,36 +6,13 @@ use proptest::prelude::*;
 use serde_json::Value;
 use stablelm_license::{
     BomContext, CARD_BEGIN, CARD_END, CycloneDxVersion, Ledger, PageFormat, Registry, RelationKind,
-    ReleaseFile, attribution_in, bom_cyclonedx, bom_spdx3, cite_bibtex, cite_cff, merged_card,
-    model_card, notice, notice_in, notice_not_retained, reuse_layout,
+    attribution_in, bom_cyclonedx, bom_spdx3, cite_bibtex, cite_cff, merged_card, model_card,
+    notice, notice_in, notice_not_retained, reuse_layout,
 };
 
-use crate::samples::{converted, facts, mixture};
+use crate::samples::{context, converted, facts, mixture};
 
 const NO_LICENSE: &str = "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense";
-
-fn context() -> BomContext {
-    let file = |path: &str| {
-        let file = ReleaseFile {
-            size: 3,
-            // Of the bytes `abc`.
-            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
-        };
-        (path.to_owned(), file)
-    };
-    let paths = [
-        "model.safetensors",
-        "tokenizer.json",
-        "NOTICE",
-        "bom.spdx3.json",
-    ];
-    BomContext {
-        created: "2026-11-23T12:00:00Z".to_owned(),
-        tool_version: "0.1.0".to_owned(),
-        files: paths.into_iter().map(file).collect(),
-        facts: facts(),
-    }
-}
 
 fn spdx3(ledger: &Ledger) -> Vec<Value> {
     let document: Value = serde_json::from_str(&bom_spdx3(ledger, &context())).expect("JSON");

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stablelm_license::{
-    Ledger, Registry, croissant, hub_license_id, ledger_from_card, license_text, model_card,
+    CycloneDxVersion, Ledger, Registry, bom_cyclonedx, bom_spdx3, croissant, hub_license_id,
+    ledger_from_card, license_text, model_card,
 };
 
-use crate::samples::{converted, dataset, facts, mixture};
+use crate::samples::{context, converted, dataset, facts, mixture};
 
 #[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn folder() -> Option<PathBuf> {
@@ -167,4 +168,89 @@ fn the_sample_card_is_a_copy_of_the_published_model() {
         ledger.expect("it has front matter").subject.as_deref(),
         Some("stablelm-3b-4e1t")
     );
+}
+
+/// Every key that a sample's object has, ours has too.
+fn has_keys_of(ours: &Value, sample: &Value, what: &str) {
+    for key in sample.as_object().expect("an object").keys() {
+        assert!(ours.get(key).is_some(), "{what}: {key}");
+    }
+}
+
+#[test]
+fn spdx_elements_have_the_fields_of_the_sample() {
+    let Some(folder) = folder() else { return };
+    let sample = json(&folder.join("spdx3/stablelm-3b-4e1t.spdx3.json"));
+    let text = bom_spdx3(&converted(), &context());
+    let ours: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(ours["@context"], sample["@context"]);
+    let ours = ours["@graph"].as_array().expect("a list");
+    for element in sample["@graph"].as_array().expect("a list") {
+        let kind = match element["type"].as_str().expect("a type") {
+            // The sample claims to know that each maker is an organization.
+            "Organization" => "Agent",
+            kind => kind,
+        };
+        // The sample says of each data set how to get it; ours only where a gate is known.
+        let same = |key: &str| {
+            ours.iter()
+                .any(|one| one["type"] == kind && one.get(key).is_some())
+        };
+        for key in element.as_object().expect("an object").keys() {
+            assert!(same(key), "{kind}: {key}");
+        }
+    }
+    let kinds = |graph: &[Value]| -> std::collections::BTreeSet<String> {
+        let relations = graph
+            .iter()
+            .filter_map(|one| one["relationshipType"].as_str());
+        relations.map(str::to_owned).collect()
+    };
+    let theirs = kinds(sample["@graph"].as_array().expect("a list"));
+    assert!(kinds(ours).is_superset(&theirs), "{theirs:?}");
+}
+
+#[test]
+fn cyclonedx_components_have_the_fields_of_the_sample() {
+    let Some(folder) = folder() else { return };
+    for (name, version) in [
+        ("1.6", CycloneDxVersion::V1_6),
+        ("1.7", CycloneDxVersion::V1_7),
+    ] {
+        let sample = json(&folder.join(format!("cyclonedx/stablelm-3b-4e1t.cdx{name}.json")));
+        let read = |ledger: &Ledger| -> Value {
+            serde_json::from_str(&bom_cyclonedx(ledger, version, &context())).expect("JSON")
+        };
+        let mut ours = read(&converted());
+        has_keys_of(&ours, &sample, name);
+        // The sample gives a changed copy the address of what it is a copy of; ours has it in the pedigree.
+        let ancestor = ours["metadata"]["component"]["pedigree"]["ancestors"][0].take();
+        let theirs = &sample["metadata"]["component"];
+        assert_eq!(ancestor["purl"], theirs["purl"]);
+        assert_eq!(ancestor["group"], theirs["group"]);
+        let model = &mut ours["metadata"]["component"];
+        model["purl"] = theirs["purl"].clone();
+        has_keys_of(model, theirs, "the model");
+        let parameters = ["modelCard", "modelParameters"];
+        let inner = |value: &Value| value[parameters[0]][parameters[1]].clone();
+        has_keys_of(&inner(model), &inner(theirs), "the model's parameters");
+        assert_eq!(
+            model["licenses"][0]["license"]["id"],
+            theirs["licenses"][0]["license"]["id"]
+        );
+        let part = ours["components"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|part| part["name"] == "peS2o")
+            .expect("it is trained on it");
+        let theirs = &sample["components"][4];
+        has_keys_of(part, theirs, "a dataset");
+        has_keys_of(
+            &part["data"][0],
+            &theirs["data"][0],
+            "the data of a dataset",
+        );
+        assert_eq!(part["licenses"][0]["license"]["id"], "ODC-By-1.0");
+    }
 }

@@ -1,8 +1,8 @@
 //! Ledgers and facts that several tests use.
 
 use stablelm_license::{
-    ChangeKind, CroissantDataset, CroissantFile, Exclusion, Ledger, ModelFacts, NewChange,
-    Registry, SourceUse,
+    BomContext, ChangeKind, CroissantDataset, CroissantFile, Exclusion, Ledger, ModelFacts,
+    NewChange, Registry, ReleaseFile, SourceUse,
 };
 
 /// The published model, converted once.
@@ -81,6 +81,30 @@ pub(crate) fn dataset() -> CroissantDataset {
         record_sets: Vec::new(),
         rai: Vec::new(),
         generated_by: None,
+    }
+}
+
+/// A small release, converted at a fixed time.
+pub(crate) fn context() -> BomContext {
+    let file = |path: &str| {
+        let file = ReleaseFile {
+            size: 3,
+            // Of the bytes `abc`.
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
+        };
+        (path.to_owned(), file)
+    };
+    let paths = [
+        "model.safetensors",
+        "tokenizer.json",
+        "NOTICE",
+        "bom.spdx3.json",
+    ];
+    BomContext {
+        created: "2026-11-23T12:00:00Z".to_owned(),
+        tool_version: "0.1.0".to_owned(),
+        files: paths.into_iter().map(file).collect(),
+        facts: facts(),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(args: &LicenseBom, ui: &Ui) -> Result<(), CommandError> {
         let document = args.output.is_none().then(|| {
             serde_json::from_str::<Value>(&text).expect("these formats are JSON, just printed")
         });
-        ui.json(&answer(args, &document))
+        ui.json(&answer(args, document.as_ref()))
     } else if args.output.is_none() {
         ui.answer(&text)
     } else {
@@ -60,7 +60,7 @@ pub(super) fn run(args: &LicenseBom, ui: &Ui) -> Result<(), CommandError> {
     }
 }
 
-fn answer(args: &LicenseBom, document: &Option<Value>) -> Value {
+fn answer(args: &LicenseBom, document: Option<&Value>) -> Value {
     use clap::ValueEnum as _;
     let format = args.format.to_possible_value();
     json!({
@@ -173,7 +173,7 @@ fn reuse(args: &LicenseBom, ledger: &Ledger, ui: &Ui) -> Result<(), CommandError
             }
             Value::Object(texts)
         });
-        ui.json(&answer(args, &document))
+        ui.json(&answer(args, document.as_ref()))
     } else if args.output.is_none() {
         ui.answer(&layout.toml)
     } else {

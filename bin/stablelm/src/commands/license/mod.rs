@@ -104,7 +104,12 @@ fn facts(subject: &str) -> ModelFacts {
             let dtype = checkpoint
                 .dtype()
                 .map_or_else(String::new, |dtype| dtype.to_string());
-            papers::facts_of(&checkpoint, &dtype, "tokenizer.json")
+            let beside = Path::new(subject).join("tokenizer.json").is_file();
+            papers::facts_of(
+                &checkpoint,
+                &dtype,
+                if beside { "tokenizer.json" } else { "" },
+            )
         }
         Err(_) => ModelFacts {
             library_name: "transformers".to_owned(),
