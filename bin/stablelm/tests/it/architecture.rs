@@ -45,7 +45,7 @@ const EVERYWHERE: [&str; 12] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 44] = [
+const HOMES: [(&str, &str); 45] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
     ("base64", "stablelm-license"),
@@ -55,6 +55,7 @@ const HOMES: [(&str, &str); 44] = [
     ("clap", "stablelm"),
     ("clap_complete", "stablelm"),
     ("ctrlc", "stablelm"),
+    ("cudarc", "stablelm-inference"),
     ("flate2", "stablelm-data"),
     ("foldhash", "stablelm-data"),
     ("futures-util", "stablelm-data"),
