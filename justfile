@@ -75,6 +75,18 @@ bench-convert python="python3" *options:
     cargo build --release --bin stablelm
     {{ python }} crates/stablelm-checkpoint/peers/bench_convert.py --folder {{ target }}/bench-convert --stablelm {{ target }}/release/stablelm {{ options }}
 
+# Compile the CUDA kernels to the PTX in the binary; fetches NVRTC once, needs no GPU
+ptx:
+    python3 crates/stablelm-inference/peers/make_ptx.py --folder {{ target }}/nvrtc
+
+# Compile the CUDA kernels for every architecture and tell what they take; needs no GPU
+check-kernels *options:
+    python3 crates/stablelm-inference/peers/check_kernels.py --folder {{ target }}/nvrtc {{ options }}
+
+# On a machine with a GPU: device tests, reference values, and speed beside transformers (ten minutes)
+gpu-check *options:
+    python3 crates/stablelm-inference/peers/gpu_check.py --folder {{ target }}/gpu-check {{ options }}
+
 # Fuzz the tokenizer (decode_stream, engines, library, load), with nightly and cargo-fuzz
 fuzz name *options:
     cargo +nightly fuzz run --fuzz-dir crates/stablelm-tokenizer/fuzz {{ name }} -- -dict=crates/stablelm-tokenizer/fuzz/dictionary.txt {{ options }}

@@ -39,6 +39,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The keys and values of one layer, position after position.
     type LayerCache: Send;
 
+    /// Whether matrices that lie in a file's memory map as they should stay there.
+    const USES_FILES_IN_PLACE: bool;
+
     /// Takes a matrix into the device's memory.
     fn load_matrix(&self, matrix: StoredMatrix) -> Result<Self::Matrix, BackendError>;
 
@@ -142,6 +145,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Copies the values to host memory, row after row.
     fn to_host(&self, tensor: &Self::Tensor) -> Result<Vec<f32>, BackendError>;
+
+    /// Waits until all weights are where they belong, and gives back what loading took.
+    fn finish_loading(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
 }
 
 /// A failure of the device or of the tensor library.
@@ -153,6 +161,23 @@ pub struct BackendError {
     message: String,
     #[source]
     source: Option<io::Error>,
+    is_device: bool,
+}
+
+impl BackendError {
+    /// Returns an error of a device that is not the processor.
+    pub(crate) fn device(message: String) -> Self {
+        Self {
+            message,
+            source: None,
+            is_device: true,
+        }
+    }
+
+    /// Returns whether the machine's device is to blame, such as one that is out of memory, and not what it was given.
+    pub fn is_device(&self) -> bool {
+        self.is_device
+    }
 }
 
 impl From<candle_core::Error> for BackendError {
@@ -164,10 +189,12 @@ impl From<candle_core::Error> for BackendError {
             candle_core::Error::Io(source) => Self {
                 message: "failed to read".to_owned(),
                 source: Some(source),
+                is_device: false,
             },
             other => Self {
                 message: other.to_string(),
                 source: None,
+                is_device: false,
             },
         }
     }

@@ -7,6 +7,7 @@ use stablelm_model::{Dtype, ModelConfig, Parameter, TensorSource, TensorSourceEr
 
 use crate::backend::BackendError;
 use crate::cpu::pool::ThreadsError;
+use crate::device::DeviceError;
 
 /// Buffers that old checkpoints carry and that follow from the configuration.
 const HARMLESS: [&str; 3] = [
@@ -53,6 +54,9 @@ pub enum LoadError {
     /// The system gives no threads to compute on.
     #[error(transparent)]
     Threads(#[from] ThreadsError),
+    /// The device can't be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The device failed.
     #[error("failed to load weights onto the device")]
     Backend(#[from] BackendError),

@@ -87,26 +87,43 @@ impl<B: Backend> Network for Decoder<B> {
 
 impl<B: Backend> Sequence for DecoderSequence<'_, B> {
     fn feed(&mut self, ids: &[u32], rows: Rows) -> Result<Vec<f32>, BackendError> {
-        let Decoder { backend, .. } = self.decoder;
-        let angles = self.decoder.rotary.angles(self.cache.len, ids.len());
-        let mut stream = backend.embed(&self.decoder.embed_tokens, ids)?;
-        for (layer, cache) in self.decoder.layers.iter().zip(&mut self.cache.layers) {
-            layer.forward(backend, &mut stream, &angles, cache)?;
-        }
-        self.cache.len += ids.len();
-        if rows == Rows::Last {
-            stream = backend.last_row(&stream)?;
-        }
-        let normed = self.decoder.final_norm.forward(backend, &stream)?;
-        let head = self.decoder.lm_head.as_ref();
-        let head = head.unwrap_or(&self.decoder.embed_tokens);
-        backend.to_host(&backend.linear(&normed, head, None)?)
+        self.decoder.feed(&mut self.cache, ids, rows)
     }
 
     fn truncate(&mut self, len: usize) {
-        self.cache.len = self.cache.len.min(len);
-        for layer in &mut self.cache.layers {
-            self.decoder.backend.truncate(layer, self.cache.len);
+        self.decoder.truncate(&mut self.cache, len);
+    }
+}
+
+impl<B: Backend> Decoder<B> {
+    /// Feeds the next tokens of the sequence that `cache` holds, as [`Sequence::feed`] does.
+    pub(crate) fn feed(
+        &self,
+        cache: &mut KvCache<B>,
+        ids: &[u32],
+        rows: Rows,
+    ) -> Result<Vec<f32>, BackendError> {
+        let backend = &self.backend;
+        let angles = self.rotary.angles(cache.len, ids.len());
+        let mut stream = backend.embed(&self.embed_tokens, ids)?;
+        for (layer, cache) in self.layers.iter().zip(&mut cache.layers) {
+            layer.forward(backend, &mut stream, &angles, cache)?;
+        }
+        cache.len += ids.len();
+        if rows == Rows::Last {
+            stream = backend.last_row(&stream)?;
+        }
+        let normed = self.final_norm.forward(backend, &stream)?;
+        let head = self.lm_head.as_ref();
+        let head = head.unwrap_or(&self.embed_tokens);
+        backend.to_host(&backend.linear(&normed, head, None)?)
+    }
+
+    /// Forgets every position of a sequence from `len` on, as [`Sequence::truncate`] does.
+    pub(crate) fn truncate(&self, cache: &mut KvCache<B>, len: usize) {
+        cache.len = cache.len.min(len);
+        for layer in &mut cache.layers {
+            self.backend.truncate(layer, cache.len);
         }
     }
 }

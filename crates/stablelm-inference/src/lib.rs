@@ -57,6 +57,7 @@ pub mod bench_support;
 mod broken;
 mod check;
 mod cpu;
+mod cuda;
 mod decoder;
 mod device;
 mod draw;

@@ -7,6 +7,8 @@ use stablelm_model::{ModelConfig, TensorSource};
 use crate::backend::BackendError;
 use crate::check::{LoadError, check};
 use crate::cpu::Cpu;
+use crate::cuda::Cuda;
+use crate::cuda::decode::CudaNetwork;
 use crate::decoder::{Network, Rows, Sequence};
 use crate::device::Device;
 use crate::generate::{GenerateError, PREFILL_CHUNK, check_ids};
@@ -21,7 +23,8 @@ pub struct LoadOptions {
     /// What matrices are kept in; sums are made in f32 with any of them. Cached keys and values are f32 beside f32, and
     /// else f16.
     pub dtype: WeightDtype,
-    /// On how many threads the processor computes; as many as it has where this is `None`. Results don't depend on it.
+    /// On how many threads the processor computes, or quantizes weights for another device; as many as it has where this
+    /// is `None`. Results don't depend on it.
     pub threads: Option<NonZeroUsize>,
 }
 
@@ -68,6 +71,16 @@ pub fn load(
                     loaded.embedding_bytes,
                 )
             }
+            Device::Cuda(ordinal) => {
+                let cuda = Cuda::new(ordinal, options.threads)?;
+                let loaded = weights::load(cuda, config, source, options.dtype)?;
+                (
+                    Box::new(CudaNetwork::new(loaded.decoder)),
+                    loaded.dtype,
+                    loaded.weight_bytes,
+                    loaded.embedding_bytes,
+                )
+            }
         };
     // A token reads one row of the embedding, unless the embedding is the head as well.
     let rows_only = if config.tie_word_embeddings {
@@ -76,7 +89,7 @@ pub fn load(
         embedding_bytes
     };
     tracing::debug!(
-        device = options.device.as_str(),
+        device = %options.device,
         dtype,
         weight_bytes,
         "loaded the model"
@@ -103,9 +116,9 @@ impl Model {
         self.dtype
     }
 
-    /// Returns the name of the device: `cpu`.
-    pub fn device(&self) -> &'static str {
-        self.device.as_str()
+    /// Returns the device that the model is on.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Returns the bytes that weights take on the device.

@@ -26,6 +26,11 @@ impl Rotary {
         }
     }
 
+    /// Returns how many pairs of dimensions rotate.
+    pub(crate) fn num_pairs(&self) -> usize {
+        self.frequencies.len()
+    }
+
     /// Returns the angles of `len` positions from `start` on.
     #[expect(
         clippy::cast_possible_truncation,

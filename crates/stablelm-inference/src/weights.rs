@@ -70,6 +70,7 @@ pub(crate) fn load<B: Backend>(
         .map(|layer| loader.layer(layer))
         .collect::<Result<Vec<_>, _>>()?;
     let final_norm = loader.norm(None, ParameterRole::FinalNorm)?;
+    backend.finish_loading()?;
     loader.progress.finish();
     let (dtype, weight_bytes) = (loader.dtype(), loader.weight_bytes);
     let decoder = Decoder {
@@ -354,7 +355,7 @@ impl<B: Backend> Loader<'_, B> {
                 let values = StoredValues::from_bytes(bytes, dtype, stored)
                     .ok_or_else(|| changed(parameter))?;
                 let rows = values.len() / columns;
-                let release = encoding.is_some() || !values.is_shared();
+                let release = encoding.is_some() || !values.is_shared() || !B::USES_FILES_IN_PLACE;
                 let matrix = StoredMatrix {
                     rows,
                     columns,

@@ -31,7 +31,10 @@ pub(crate) struct ModelArgs {
     /// A folder with config.json and safetensors, a GPT-NeoX checkpoint, a GGUF file, or a hub id (org/name, org/name@revision)
     #[arg(long, short, value_name = "M")]
     pub(crate) model: PathBuf,
-    /// Where to compute: auto or cpu
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    ///
+    /// `cuda` is the NVIDIA GPU with the most memory, `cuda:N` the one that the driver counts as N, from 0; nothing but the
+    /// driver has to be installed. `auto` is such a GPU where there is one, else the processor.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
     /// Precision of the weights in memory

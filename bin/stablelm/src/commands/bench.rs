@@ -198,7 +198,7 @@ fn report(
         "peak_rss_bytes": settings::peak_rss_bytes(),
         "load_s": load_s,
         "first_token_s": figures.first_token_s,
-        "device": model.device(),
+        "device": model.device().to_string(),
         "dtype": model.dtype(),
         "threads": threads,
     })

@@ -257,7 +257,7 @@ fn report(totals: &Totals, windows: Windows, model: &Model, seconds: f64) -> Val
         "max_length": windows.max_length,
         "stride": windows.stride,
         "seconds": seconds,
-        "device": model.device(),
+        "device": model.device().to_string(),
         "dtype": model.dtype(),
     })
 }

@@ -56,6 +56,7 @@ const HOMES: [(&str, &str); 45] = [
     ("clap_complete", "stablelm"),
     ("crc32fast", "stablelm-checkpoint"),
     ("ctrlc", "stablelm"),
+    ("cudarc", "stablelm-inference"),
     ("flate2", "stablelm-data"),
     ("foldhash", "stablelm-data"),
     ("futures-util", "stablelm-data"),

@@ -221,12 +221,29 @@ fn a_prompt_over_the_context_is_an_error_with_both_numbers() {
     ]));
 }
 
+/// Machines with a driver say another thing than those without: the number is one that none has.
+#[test]
+fn a_gpu_that_is_not_there_is_the_machine_s_fault_and_says_what_to_do() {
+    let runner = Runner::new();
+    model(&runner);
+    let arguments = ["run", "--model", "model", "x", "--device", "cuda:4000000"];
+    let output = runner.snapshot(&arguments);
+    assert!(output.contains("exit code: 5"), "{output}");
+    assert!(output.contains("hint: "), "{output}");
+    assert!(
+        output.contains("was not found")
+            || output.contains("CUDA driver")
+            || output.contains("`cuda:4000000`"),
+        "{output}"
+    );
+}
+
 #[test]
 fn wrong_asks_say_what_is_wrong() {
     let runner = Runner::new();
     model(&runner);
-    let cuda = runner.snapshot(&["run", "--model", "model", "x", "--device", "cuda"]);
-    insta::assert_snapshot!("no_such_device", cuda);
+    let device = runner.snapshot(&["run", "--model", "model", "x", "--device", "tpu"]);
+    insta::assert_snapshot!("no_such_device", device);
     let id = runner.snapshot(&["run", "--model", "model", "--prompt-ids", "1,5000", "-q"]);
     insta::assert_snapshot!("id_out_of_range", id);
     let empty = runner.snapshot_with_stdin(&["run", "--model", "model", "-q"], "");

@@ -70,6 +70,8 @@ impl Backend for Cpu {
     type Tensor = Rows;
     type LayerCache = HeadCaches;
 
+    const USES_FILES_IN_PLACE: bool = true;
+
     fn load_matrix(&self, matrix: StoredMatrix) -> Result<Matrix, BackendError> {
         Ok(Matrix::Plain(matrix))
     }

@@ -10,8 +10,11 @@ mod kernel;
 mod layout;
 mod portable;
 mod quantize;
+mod unpacked;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+use std::ops::Range;
 
 use stablelm_model::{BlockFormat, Blocks};
 
@@ -26,6 +29,8 @@ use crate::cpu::packed::portable::Portable;
 use crate::cpu::packed::quantize::Block;
 use crate::cpu::pool::Pool;
 use crate::stored::{Encoding, StoredMatrix};
+
+pub(crate) use crate::cpu::packed::unpacked::Unpacked;
 
 /// How many bytes of weights are worth a task of their own: a stretch that stays in the second level cache while tile
 /// after tile is multiplied by it.
@@ -48,18 +53,13 @@ pub(crate) struct PackedMatrix {
 impl PackedMatrix {
     /// Puts blocks into the order in which they are multiplied.
     pub(crate) fn from_blocks(pool: &Pool, blocks: &Blocks) -> Self {
-        let (format, row_bytes) = (blocks.format, blocks.row_bytes());
+        let reader = BlockReader(blocks);
         Self::new(
             pool,
-            format,
+            blocks.format,
             blocks.rows,
             blocks.columns,
-            |at, rows, chunk| {
-                for row in 0..rows.len() {
-                    let block = (rows.start + row) * row_bytes + at * format.block_bytes();
-                    chunk.set_block(format, row, &blocks.bytes[block..][..format.block_bytes()]);
-                }
-            },
+            |at, rows, chunk| reader.read(at, rows, chunk),
         )
     }
 
@@ -70,26 +70,14 @@ impl PackedMatrix {
         matrix: &StoredMatrix,
         encoding: Encoding,
     ) -> Self {
-        let format = encoding.format();
+        let reader = NumberReader {
+            level,
+            matrix,
+            encoding,
+        };
         let (rows, columns) = (matrix.rows, matrix.columns);
-        Self::new(pool, format, rows, columns, |at, rows, chunk| {
-            let mut block = Block::zeros();
-            let mut values = Vec::with_capacity(format.block_len());
-            let first = at * format.block_len();
-            for (lane, row) in rows.enumerate() {
-                let start = row * columns + first;
-                values.clear();
-                matrix
-                    .values
-                    .widen(start..start + format.block_len(), &mut values);
-                for (column, value) in block.0.iter_mut().zip(&values) {
-                    column[lane] = *value;
-                }
-            }
-            match encoding {
-                Encoding::Q8_0 => quantize::q8_0(level, &block, chunk),
-                Encoding::Q4K => quantize::q4_k(level, &block, chunk),
-            }
+        Self::new(pool, encoding.format(), rows, columns, |at, rows, chunk| {
+            reader.read(at, rows, chunk);
         })
     }
 
@@ -98,7 +86,7 @@ impl PackedMatrix {
         format: BlockFormat,
         rows: usize,
         columns: usize,
-        read: impl Fn(usize, std::ops::Range<usize>, &mut Chunk) + Send + Sync,
+        read: impl Fn(usize, Range<usize>, &mut Chunk) + Send + Sync,
     ) -> Self {
         let shape = Shape::of(format);
         let panel_bytes = shape.panel_bytes(columns);
@@ -135,6 +123,51 @@ impl PackedMatrix {
         for chunk in chunks.take(self.columns / shape.chunk) {
             let (quants, scales) = chunk.split_at(shape.quants());
             chunk::widen(shape, quants, scales, row % PANEL, output);
+        }
+    }
+}
+
+/// Reads a matrix in blocks chunk by chunk.
+struct BlockReader<'a>(&'a Blocks);
+
+impl BlockReader<'_> {
+    /// Takes over chunk `at` of up to 16 rows.
+    fn read(&self, at: usize, rows: Range<usize>, chunk: &mut Chunk) {
+        let Self(blocks) = self;
+        let (format, row_bytes) = (blocks.format, blocks.row_bytes());
+        for row in 0..rows.len() {
+            let block = (rows.start + row) * row_bytes + at * format.block_bytes();
+            chunk.set_block(format, row, &blocks.bytes[block..][..format.block_bytes()]);
+        }
+    }
+}
+
+/// Quantizes a matrix of plain numbers chunk by chunk.
+struct NumberReader<'a> {
+    level: Level,
+    matrix: &'a StoredMatrix,
+    encoding: Encoding,
+}
+
+impl NumberReader<'_> {
+    /// Quantizes chunk `at` of up to 16 rows.
+    fn read(&self, at: usize, rows: Range<usize>, chunk: &mut Chunk) {
+        let block_len = self.encoding.format().block_len();
+        let mut block = Block::zeros();
+        let mut values = Vec::with_capacity(block_len);
+        for (lane, row) in rows.enumerate() {
+            let start = row * self.matrix.columns + at * block_len;
+            values.clear();
+            self.matrix
+                .values
+                .widen(start..start + block_len, &mut values);
+            for (column, value) in block.0.iter_mut().zip(&values) {
+                column[lane] = *value;
+            }
+        }
+        match self.encoding {
+            Encoding::Q8_0 => quantize::q8_0(self.level, &block, chunk),
+            Encoding::Q4K => quantize::q4_k(self.level, &block, chunk),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use serde_json::{Map, Value, json};
 use stablelm_inference::{
-    DeviceError, GenerateError, GenerateOptions, Generation, LoadError, LoadOptions, Model,
+    Device, DeviceError, GenerateError, GenerateOptions, Generation, LoadError, LoadOptions, Model,
     Sampling, TokenLogprobs, WeightDtype,
 };
 use stablelm_license::attribution_line;
@@ -220,14 +220,7 @@ pub(super) fn load(
     input: &ModelInput,
     threads: NonZeroUsize,
 ) -> Result<Model, CommandError> {
-    let device = args
-        .device
-        .parse()
-        .map_err(|error: DeviceError| match error {
-            DeviceError::NotBuilt { .. } => CommandError::environment(error)
-                .hint("use --device cpu, or --device auto to take what there is"),
-            _ => CommandError::usage(error),
-        })?;
+    let device = Device::find(&args.device).map_err(device_error)?;
     let dtype = match args.dtype {
         RunDtype::Auto => WeightDtype::Auto,
         RunDtype::Bf16 => WeightDtype::Bf16,
@@ -249,10 +242,34 @@ pub(super) fn load(
         let what = format!("failed to load `{}`", args.model.display());
         match error {
             LoadError::Threads(error) => CommandError::environment(error),
+            LoadError::Device(error) => device_error(error),
+            LoadError::Backend(error) if error.is_device() => failed_device(error),
             error => CommandError::input(error),
         }
         .context(what)
     })
+}
+
+/// Maps an error about a device's name to what the user can do about it.
+fn device_error(error: DeviceError) -> CommandError {
+    let hint = match &error {
+        DeviceError::Unknown { .. } => return CommandError::usage(error),
+        DeviceError::NoDriver => {
+            "install NVIDIA's driver, or use --device auto to take what there is, --device cpu for the processor"
+        }
+        DeviceError::OldDriver { .. } => "install a newer driver, or use --device cpu",
+        DeviceError::Missing { .. } => {
+            "choose one of those; CUDA_VISIBLE_DEVICES decides which the driver counts"
+        }
+        _ => "see what `nvidia-smi` says, or use --device cpu",
+    };
+    CommandError::environment(error).hint(hint)
+}
+
+/// Maps an error of a device that is there to what the user can do about it.
+fn failed_device(error: impl Into<anyhow::Error>) -> CommandError {
+    CommandError::environment(error)
+        .hint("a smaller --dtype takes less memory; --device cpu does without the GPU")
 }
 
 fn options(args: &Run, input: &ModelInput, tokenizer: Option<&Tokenizer>) -> GenerateOptions {
@@ -289,6 +306,7 @@ pub(super) fn generate_error(error: GenerateError) -> CommandError {
         GenerateError::EmptyPrompt => {
             CommandError::input(error).hint("give a PROMPT, or pipe one in")
         }
+        GenerateError::Backend(cause) if cause.is_device() => failed_device(error),
         _ => CommandError::input(error),
     }
 }

@@ -205,7 +205,7 @@ impl Responder<'_> {
             put("prompt_logprobs", json!(logprobs));
         }
         put("timings", timings_json(generation, self.load_s));
-        put("device", json!(self.model.device()));
+        put("device", json!(self.model.device().to_string()));
         put("dtype", json!(self.model.dtype()));
         fields
     }

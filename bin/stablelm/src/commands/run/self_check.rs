@@ -109,7 +109,7 @@ pub(super) fn check(
             "passed": passed,
             "tolerance": tolerance,
             "prompts": outcomes,
-            "device": model.device(),
+            "device": model.device().to_string(),
             "dtype": model.dtype(),
         }))?;
     } else {
@@ -132,7 +132,7 @@ pub(super) fn save(
     }
     let reference = json!({
         "made_with": { "stablelm": env!("CARGO_PKG_VERSION") },
-        "device": model.device(),
+        "device": model.device().to_string(),
         "storage_dtype": model.dtype(),
         "prompts": said,
     });

@@ -1,0 +1,610 @@
+//! Decoding one token at a time: five launches a layer, queued once and replayed as a CUDA graph.
+//!
+//! Many tokens at once go through the network as on any backend (`decoder.rs`); a single one takes the way of this file,
+//! over the same cache. Token and position lie in device memory, so that the graph of one step serves every other, until
+//! the cache has to grow and its addresses change. Sums are made in another order than by the kernels for many rows, so
+//! the last bits of logits differ.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, PinnedHostSlice, sys};
+
+use crate::backend::BackendError;
+use crate::cuda::cache::LayerCache;
+use crate::cuda::driver::failed;
+use crate::cuda::kernels::{self, Argument, Grid, Kernel, ProjectionAddresses};
+use crate::cuda::matrix::{Format, Matrix};
+use crate::cuda::{Cuda, THREADS, address, blocks, int, nonlinearity_number, scale, single};
+use crate::decoder::{Decoder, Layer, Network, Residual, Rows, Sequence};
+use crate::kv_cache::{KvCache, KvDtype};
+use crate::mlp::Mlp;
+use crate::norm::Norm;
+
+use Argument::{Float, Int, Pointer, Projections, Weight};
+
+/// Into how many parts the positions of the cache are split at most. With tiles of 128 positions, each of 4,096 positions
+/// has a block of its own for every head.
+const SPLITS: usize = 32;
+
+/// The most bytes of shared memory that a block has without asking for more.
+const SHARED_BYTES: usize = 48 << 10;
+
+/// The largest head that `decode_attend` and `decode_head_norm` have room for.
+const LARGEST_HEAD: usize = 256;
+
+/// The number that says "no nonlinearity" to `decode_up`.
+const LINEAR: i32 = -1;
+
+/// A network on one device, with the fast way for single tokens where the network fits it.
+pub(crate) struct CudaNetwork {
+    decoder: Decoder<Cuda>,
+    is_fused: bool,
+}
+
+impl CudaNetwork {
+    pub(crate) fn new(decoder: Decoder<Cuda>) -> Self {
+        let is_fused = fits(&decoder);
+        if !is_fused {
+            tracing::debug!(
+                "the network does not fit the fused kernels: tokens go one kernel an operation"
+            );
+        }
+        Self { decoder, is_fused }
+    }
+}
+
+/// Returns whether the fused kernels can run a network.
+fn fits(decoder: &Decoder<Cuda>) -> bool {
+    let shape = decoder.shape;
+    let hidden = decoder.embed_tokens.columns;
+    // Shared memory holds a row, and a number of each warp.
+    let row_fits = hidden * 4 + 512 <= SHARED_BYTES;
+    let head_fits = shape.head_dim.is_multiple_of(8) && shape.head_dim <= LARGEST_HEAD;
+    let gates_match = decoder.layers.iter().all(|layer| {
+        let gate = layer.mlp.gate.as_ref();
+        gate.is_none_or(|gate| gate.weight.format == layer.mlp.up.weight.format)
+    });
+    let norms_match = decoder.layers.iter().all(|layer| {
+        let attention = &layer.attention;
+        attention.query_norm.is_some() == attention.key_norm.is_some()
+    });
+    row_fits && head_fits && gates_match && norms_match
+}
+
+impl Network for CudaNetwork {
+    fn start(&self, reserve: usize) -> Result<Box<dyn Sequence + '_>, BackendError> {
+        if !self.is_fused {
+            return self.decoder.start(reserve);
+        }
+        let Decoder {
+            backend,
+            layers,
+            shape,
+            kv_dtype,
+            ..
+        } = &self.decoder;
+        Ok(Box::new(CudaSequence {
+            cache: KvCache::new(backend, layers.len(), *shape, *kv_dtype, reserve)?,
+            decoder: &self.decoder,
+            step: None,
+        }))
+    }
+}
+
+/// A sequence whose single tokens take the fused kernels.
+struct CudaSequence<'a> {
+    decoder: &'a Decoder<Cuda>,
+    cache: KvCache<Cuda>,
+    /// Made with the first single token.
+    step: Option<Step>,
+}
+
+impl Sequence for CudaSequence<'_> {
+    fn feed(&mut self, ids: &[u32], rows: Rows) -> Result<Vec<f32>, BackendError> {
+        match ids {
+            [id] => self.decode(*id),
+            _ => self.decoder.feed(&mut self.cache, ids, rows),
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.decoder.truncate(&mut self.cache, len);
+    }
+}
+
+impl CudaSequence<'_> {
+    fn decode(&mut self, id: u32) -> Result<Vec<f32>, BackendError> {
+        let position = self.cache.len;
+        for layer in &mut self.cache.layers {
+            layer.reserve(position + 1)?;
+        }
+        let capacity = self.cache.layers.first().map_or(0, |layer| layer.capacity);
+        let decoder = self.decoder;
+        let step = match &mut self.step {
+            Some(step) if step.capacity == capacity => step,
+            // The cache has grown, and the old graph writes to where it was.
+            step => step.insert(Step::new(decoder, capacity)?),
+        };
+        let logits = step.run(decoder, &self.cache.layers, id, position)?;
+        for layer in &mut self.cache.layers {
+            layer.len = position + 1;
+        }
+        self.cache.len = position + 1;
+        Ok(logits)
+    }
+}
+
+/// What a step computes in, and the graph of it.
+struct Step {
+    /// Positions that the cache has room for.
+    capacity: usize,
+    stream: Arc<CudaStream>,
+    /// The token and its position.
+    state: CudaSlice<i32>,
+    cos: CudaSlice<f32>,
+    sin: CudaSlice<f32>,
+    residual: CudaSlice<f32>,
+    queries: CudaSlice<f32>,
+    raw_keys: CudaSlice<f32>,
+    attended: CudaSlice<f32>,
+    partial: CudaSlice<f32>,
+    finished: CudaSlice<u32>,
+    inner: CudaSlice<f32>,
+    logits: CudaSlice<f32>,
+    on_host: PinnedHostSlice<f32>,
+    /// Whether a step has run without a graph, which also loads the kernels.
+    is_warm: bool,
+    graph: Option<CudaGraph>,
+}
+
+impl Step {
+    fn new(decoder: &Decoder<Cuda>, capacity: usize) -> Result<Self, BackendError> {
+        let (backend, shape) = (&decoder.backend, decoder.shape);
+        let make = |error| failed("prepare for decoding", error);
+        let stream = backend.context.new_stream().map_err(make)?;
+        let angles = decoder.rotary.angles(0, capacity);
+        let vocabulary = head(decoder).rows;
+        let inner = decoder.layers.iter().map(|layer| layer.mlp.up.weight.rows);
+        // SAFETY: the device writes all of it before the host reads it.
+        let on_host = unsafe { backend.context.alloc_pinned_with_flags(vocabulary, 0) };
+        let step = Self {
+            capacity,
+            stream,
+            state: backend.zeros(2)?,
+            cos: sent_or_one(backend, &angles.cos)?,
+            sin: sent_or_one(backend, &angles.sin)?,
+            residual: backend.zeros(decoder.embed_tokens.columns)?,
+            queries: backend.zeros(shape.num_heads * shape.head_dim)?,
+            raw_keys: backend.zeros(shape.num_key_value_heads * shape.head_dim)?,
+            attended: backend.zeros(shape.num_heads * shape.head_dim)?,
+            partial: backend.zeros(shape.num_heads * SPLITS * (shape.head_dim + 2))?,
+            finished: backend.zeros(shape.num_heads)?,
+            inner: backend.zeros(inner.max().unwrap_or(1))?,
+            logits: backend.zeros(vocabulary)?,
+            on_host: on_host.map_err(make)?,
+            is_warm: false,
+            graph: None,
+        };
+        // What is queued on the device's stream, the growing of the cache included, must be done before another reads it.
+        backend.wait()?;
+        Ok(step)
+    }
+
+    /// Feeds one token, and waits for its logits.
+    fn run(
+        &mut self,
+        decoder: &Decoder<Cuda>,
+        caches: &[LayerCache],
+        id: u32,
+        position: usize,
+    ) -> Result<Vec<f32>, BackendError> {
+        let decode = |error| failed("decode a token", error);
+        let position = i32::try_from(position).expect("a context is far below 2^31 positions");
+        let stream = Arc::clone(&self.stream);
+        let state = [id.cast_signed(), position];
+        stream
+            .memcpy_htod(&state, &mut self.state)
+            .map_err(decode)?;
+        if self.graph.is_none() && self.is_warm {
+            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+            stream.begin_capture(mode).map_err(decode)?;
+            let queued = self.queue(decoder, caches);
+            // A capture is ended in any case; otherwise the stream would be of no more use.
+            let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+            queued?;
+            self.graph = graph.map_err(decode)?;
+        }
+        match &self.graph {
+            Some(graph) => graph.launch().map_err(decode)?,
+            None => self.queue(decoder, caches)?,
+        }
+        self.is_warm = true;
+        let copied = stream.memcpy_dtoh(&self.logits, &mut self.on_host);
+        copied.map_err(decode)?;
+        stream.synchronize().map_err(decode)?;
+        let logits = self.on_host.as_slice().map_err(decode)?;
+        Ok(logits.to_vec())
+    }
+
+    /// Queues every kernel of a step.
+    fn queue(&self, decoder: &Decoder<Cuda>, caches: &[LayerCache]) -> Result<(), BackendError> {
+        let table = &decoder.embed_tokens;
+        let arguments = [
+            self.at(&self.residual),
+            Weight(table.address(&self.stream)),
+            self.at(&self.state),
+            int(table.columns),
+        ];
+        let grid = Cuda::one_thread_each(table.columns);
+        let variant = table.format.variant();
+        // SAFETY: the residual is as wide as the table, and the caller has checked that the table has the token's row.
+        unsafe { self.launch(decoder, &kernels::DECODE_EMBED, variant, grid, &arguments)? };
+        for (layer, cache) in decoder.layers.iter().zip(caches) {
+            let queued = LayerStep {
+                step: self,
+                decoder,
+                layer,
+                cache,
+            };
+            queued.queue()?;
+        }
+        let output = self.at(&self.logits);
+        self.queue_up(
+            decoder,
+            &decoder.final_norm,
+            head(decoder),
+            None,
+            LINEAR,
+            output,
+        )
+    }
+
+    /// Queues a normalization and a matrix.
+    fn queue_up(
+        &self,
+        decoder: &Decoder<Cuda>,
+        norm: &Norm<Cuda>,
+        weight: &Matrix,
+        bias: Option<&CudaSlice<f32>>,
+        nonlinearity: i32,
+        output: Argument,
+    ) -> Result<(), BackendError> {
+        let [norm_weight, norm_bias] = self.norm(norm);
+        let arguments = [
+            output,
+            self.at(&self.residual),
+            norm_weight,
+            norm_bias,
+            Weight(weight.address(&self.stream)),
+            self.at_or_null(bias),
+            int(weight.columns),
+            int(weight.rows),
+            Int(nonlinearity),
+            Float(single(norm.epsilon)),
+        ];
+        let grid = self.grid(decoder, weight.rows.div_ceil(2), weight.columns);
+        let variant = weight.format.variant();
+        // SAFETY: the residual, and the norm's factors, are as wide as the matrix; output and bias are as long as it has
+        // rows; and shared memory has room for a row.
+        unsafe { self.launch(decoder, &kernels::DECODE_UP, variant, grid, &arguments) }
+    }
+
+    /// Returns a grid for so many pieces of work of a warp each, with shared memory for a row of `shared` numbers.
+    fn grid(&self, decoder: &Decoder<Cuda>, warps: usize, shared: usize) -> Grid {
+        Grid {
+            blocks: (decoder.backend.blocks_for_warps(warps), 1),
+            threads: THREADS,
+            shared_bytes: blocks(shared * 4),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As of [`Kernels::launch`](kernels::Kernels::launch).
+    unsafe fn launch(
+        &self,
+        decoder: &Decoder<Cuda>,
+        kernel: &Kernel,
+        variant: &str,
+        grid: Grid,
+        arguments: &[Argument],
+    ) -> Result<(), BackendError> {
+        let kernels = &decoder.backend.kernels;
+        // SAFETY: the caller's.
+        unsafe { kernels.launch(&self.stream, kernel, variant, grid, arguments) }
+    }
+
+    fn at<T>(&self, slice: &CudaSlice<T>) -> Argument {
+        Pointer(address(slice, &self.stream))
+    }
+
+    fn at_or_null<T>(&self, slice: Option<&CudaSlice<T>>) -> Argument {
+        slice.map_or(Pointer(0), |slice| self.at(slice))
+    }
+
+    fn norm(&self, norm: &Norm<Cuda>) -> [Argument; 2] {
+        [self.at(&norm.weight), self.at_or_null(norm.bias.as_ref())]
+    }
+}
+
+/// Returns the matrix that gives the logits.
+fn head(decoder: &Decoder<Cuda>) -> &Matrix {
+    decoder.lm_head.as_ref().unwrap_or(&decoder.embed_tokens)
+}
+
+/// Copies numbers to the device; where there are none, one that nothing reads.
+fn sent_or_one(backend: &Cuda, values: &[f32]) -> Result<CudaSlice<f32>, BackendError> {
+    if values.is_empty() {
+        backend.zeros(1)
+    } else {
+        backend.send(values)
+    }
+}
+
+/// One layer of a step.
+#[derive(Clone, Copy)]
+struct LayerStep<'a> {
+    step: &'a Step,
+    decoder: &'a Decoder<Cuda>,
+    layer: &'a Layer<Cuda>,
+    cache: &'a LayerCache,
+}
+
+impl LayerStep<'_> {
+    fn queue(self) -> Result<(), BackendError> {
+        let Layer {
+            input_norm,
+            attention,
+            residual,
+            mlp,
+        } = self.layer;
+        self.queue_qkv()?;
+        if let (Some(query_norm), Some(key_norm)) = (&attention.query_norm, &attention.key_norm) {
+            self.queue_head_norm(query_norm, key_norm)?;
+        }
+        self.queue_attend()?;
+        let attended = &self.step.attended;
+        let project_attended = || {
+            self.queue_project(
+                &attention.output.weight,
+                attention.output.bias.as_ref(),
+                attended,
+            )
+        };
+        match residual {
+            Residual::Sequential(norm) => {
+                project_attended()?;
+                self.queue_inner(mlp, norm)?;
+            }
+            // The MLP reads the residual stream as it was before attention wrote to it.
+            Residual::ParallelSharedNorm => {
+                self.queue_inner(mlp, input_norm)?;
+                project_attended()?;
+            }
+            Residual::Parallel(norm) => {
+                self.queue_inner(mlp, norm)?;
+                project_attended()?;
+            }
+        }
+        self.queue_project(&mlp.down.weight, mlp.down.bias.as_ref(), &self.step.inner)
+    }
+
+    fn addresses(self) -> ProjectionAddresses {
+        let Layer {
+            attention,
+            input_norm,
+            ..
+        } = self.layer;
+        let stream = &self.step.stream;
+        let of = |slice: &CudaSlice<f32>| address(slice, stream);
+        let or_null = |slice: Option<&CudaSlice<f32>>| slice.map_or(0, of);
+        let (key_cache, value_cache) = self.cache.addresses();
+        ProjectionAddresses {
+            residual: of(&self.step.residual),
+            norm_weight: of(&input_norm.weight),
+            norm_bias: or_null(input_norm.bias.as_ref()),
+            query_bias: or_null(attention.query.bias.as_ref()),
+            key_bias: or_null(attention.key.bias.as_ref()),
+            value_bias: or_null(attention.value.bias.as_ref()),
+            cos: of(&self.step.cos),
+            sin: of(&self.step.sin),
+            state: address(&self.step.state, stream),
+            queries: of(&self.step.queries),
+            raw_keys: match attention.query_norm {
+                Some(_) => of(&self.step.raw_keys),
+                None => 0,
+            },
+            key_cache,
+            value_cache,
+        }
+    }
+
+    /// Queues the projections: in one launch where all three matrices have one format, else in one for each.
+    fn queue_qkv(self) -> Result<(), BackendError> {
+        let attention = &self.layer.attention;
+        let shape = attention.shape;
+        let weights = [
+            &attention.query.weight,
+            &attention.key.weight,
+            &attention.value.weight,
+        ];
+        let formats = weights.map(|weight| weight.format);
+        let ends = [
+            shape.num_heads,
+            shape.num_heads + shape.num_key_value_heads,
+            shape.num_heads + 2 * shape.num_key_value_heads,
+        ];
+        if formats[0] == formats[1] && formats[1] == formats[2] {
+            return self.queue_heads(weights, formats[0], 0, ends[2]);
+        }
+        self.queue_heads(weights, formats[0], 0, ends[0])?;
+        self.queue_heads(weights, formats[1], ends[0], ends[1])?;
+        self.queue_heads(weights, formats[2], ends[1], ends[2])
+    }
+
+    fn queue_heads(
+        self,
+        weights: [&Matrix; 3],
+        format: Format,
+        first: usize,
+        last: usize,
+    ) -> Result<(), BackendError> {
+        let shape = self.layer.attention.shape;
+        let hidden = weights[0].columns;
+        let [query, key, value] = weights.map(|weight| Weight(weight.address(&self.step.stream)));
+        let arguments = [
+            query,
+            key,
+            value,
+            Projections(self.addresses()),
+            int(hidden),
+            int(shape.num_heads),
+            int(shape.num_key_value_heads),
+            int(shape.head_dim),
+            int(self.decoder.rotary.num_pairs()),
+            int(self.cache.capacity),
+            Int(self.cache_halves()),
+            int(first),
+            int(last),
+            Float(single(self.layer.input_norm.epsilon)),
+        ];
+        let warps = (last - first) * shape.head_dim / 2;
+        let grid = self.step.grid(self.decoder, warps, hidden);
+        let (kernel, variant) = (&kernels::DECODE_QKV, format.variant());
+        // SAFETY: matrices, biases and outputs are of the shape given, and those of the heads from `first` to `last` are
+        // in the variant's format; cache and angles have room for the position, as the caller has seen to; and shared
+        // memory has room for a row.
+        unsafe {
+            self.step
+                .launch(self.decoder, kernel, variant, grid, &arguments)
+        }
+    }
+
+    fn cache_halves(self) -> i32 {
+        i32::from(self.cache.dtype == KvDtype::F16)
+    }
+
+    fn queue_head_norm(
+        self,
+        query_norm: &Norm<Cuda>,
+        key_norm: &Norm<Cuda>,
+    ) -> Result<(), BackendError> {
+        let shape = self.layer.attention.shape;
+        let step = self.step;
+        let arguments = [
+            step.at(&step.queries),
+            step.at(&step.raw_keys),
+            Pointer(self.cache.addresses().0),
+            step.at(&query_norm.weight),
+            step.at(&key_norm.weight),
+            step.at(&step.cos),
+            step.at(&step.sin),
+            step.at(&step.state),
+            int(shape.num_heads),
+            int(shape.head_dim),
+            int(self.decoder.rotary.num_pairs()),
+            int(self.cache.capacity),
+            Int(self.cache_halves()),
+            Float(single(query_norm.epsilon)),
+        ];
+        let heads = blocks(shape.num_heads + shape.num_key_value_heads);
+        let grid = Grid::new((heads, 1), 64);
+        // SAFETY: queries, keys, factors and cache are of the shape given.
+        unsafe {
+            step.launch(
+                self.decoder,
+                &kernels::DECODE_HEAD_NORM,
+                "",
+                grid,
+                &arguments,
+            )
+        }
+    }
+
+    fn queue_attend(self) -> Result<(), BackendError> {
+        let shape = self.layer.attention.shape;
+        let step = self.step;
+        let (key_cache, value_cache) = self.cache.addresses();
+        let arguments = [
+            step.at(&step.attended),
+            step.at(&step.queries),
+            Pointer(key_cache),
+            Pointer(value_cache),
+            step.at(&step.partial),
+            step.at(&step.finished),
+            step.at(&step.state),
+            int(shape.num_heads),
+            int(shape.num_key_value_heads),
+            int(shape.head_dim),
+            int(self.cache.capacity),
+            Float(scale(shape)),
+        ];
+        let grid = Grid::new((blocks(shape.num_heads), blocks(SPLITS)), 128);
+        let variant = self.cache.variant();
+        // SAFETY: queries and output are of all heads, the cache holds the position, and there is room for the parts of
+        // as many splits as the grid has.
+        unsafe {
+            step.launch(
+                self.decoder,
+                &kernels::DECODE_ATTEND,
+                variant,
+                grid,
+                &arguments,
+            )
+        }
+    }
+
+    /// Queues a matrix whose products are added to the residual stream.
+    fn queue_project(
+        self,
+        weight: &Matrix,
+        bias: Option<&CudaSlice<f32>>,
+        input: &CudaSlice<f32>,
+    ) -> Result<(), BackendError> {
+        let step = self.step;
+        let arguments = [
+            step.at(&step.residual),
+            Weight(weight.address(&step.stream)),
+            step.at(input),
+            step.at_or_null(bias),
+            int(weight.rows),
+            int(weight.columns),
+        ];
+        let grid = step.grid(self.decoder, weight.rows.div_ceil(2), 0);
+        let (kernel, variant) = (&kernels::DECODE_PROJECT, weight.format.variant());
+        // SAFETY: the residual is as long as the matrix has rows, and the input at least as long as it has columns.
+        unsafe { step.launch(self.decoder, kernel, variant, grid, &arguments) }
+    }
+
+    /// Queues the inner half of the MLP.
+    fn queue_inner(self, mlp: &Mlp<Cuda>, norm: &Norm<Cuda>) -> Result<(), BackendError> {
+        let step = self.step;
+        let up = &mlp.up;
+        let nonlinearity = nonlinearity_number(mlp.nonlinearity);
+        let output = step.at(&step.inner);
+        let Some(gate) = &mlp.gate else {
+            let bias = up.bias.as_ref();
+            return step.queue_up(self.decoder, norm, &up.weight, bias, nonlinearity, output);
+        };
+        let [norm_weight, norm_bias] = step.norm(norm);
+        let arguments = [
+            output,
+            step.at(&step.residual),
+            norm_weight,
+            norm_bias,
+            Weight(gate.weight.address(&step.stream)),
+            Weight(up.weight.address(&step.stream)),
+            step.at_or_null(gate.bias.as_ref()),
+            step.at_or_null(up.bias.as_ref()),
+            int(up.weight.columns),
+            int(up.weight.rows),
+            Int(nonlinearity),
+            Float(single(norm.epsilon)),
+        ];
+        let grid = step.grid(self.decoder, up.weight.rows, up.weight.columns);
+        let (kernel, variant) = (&kernels::DECODE_GATE_UP, up.weight.format.variant());
+        // SAFETY: both matrices have one shape and one format, the residual and the norm's factors are as wide, output
+        // and biases as long as they have rows; and shared memory has room for a row.
+        unsafe { step.launch(self.decoder, kernel, variant, grid, &arguments) }
+    }
+}

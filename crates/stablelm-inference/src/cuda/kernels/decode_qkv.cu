@@ -1,0 +1,96 @@
+// Decoding, launch 1 of 5 of a layer: normalization, query, key and value of one position, rotary, and into the cache.
+//
+//     n = normalize(residual);  q, k, v = (query n, key n, value n) + biases
+//     queries = rotate(q);  key_cache[h, position] = rotate(k);  value_cache[h, position] = v
+//
+// residual, norm_weight, norm_bias (or null): [hidden] f32; query: [num_heads * head_dim, hidden]; key, value:
+// [num_key_value_heads * head_dim, hidden]; biases f32, or null; cos, sin: [capacity, pairs]; queries: [num_heads *
+// head_dim] f32; caches: [num_key_value_heads, capacity, head_dim], halves where `cache_halves` is not 0, else f32.
+// With `raw_keys` (or null) neither queries nor keys are rotated, and keys go to `raw_keys`: `decode_head_norm` goes on
+// from there.
+//
+// Heads are counted through: queries' first, then keys', then values'; a launch makes those from `first_head` to
+// `last_head`, so that matrices in different formats can take a launch each. A warp makes two rows of one head at a time:
+// the two that rotate with each other, so that nothing has to be exchanged.
+#include "common.cuh"
+#include "weights.cuh"
+#include "rows.cuh"
+
+struct Projections {
+    const float* residual;
+    const float* norm_weight;
+    const float* norm_bias;
+    const float* query_bias;
+    const float* key_bias;
+    const float* value_bias;
+    const float* cos;
+    const float* sin;
+    const int* state;
+    float* queries;
+    float* raw_keys;
+    void* key_cache;
+    void* value_cache;
+};
+
+__device__ __forceinline__ void cache_one(void* cache, size_t at, float value, int halves) {
+    if (halves) ((u16*)cache)[at] = round_f16(value);
+    else ((float*)cache)[at] = value;
+}
+
+template <class F>
+__device__ void decode_qkv(
+    const Weight& query, const Weight& key, const Weight& value, const Projections& p, int hidden, int num_heads,
+    int num_key_value_heads, int head_dim, int pairs, int capacity, int cache_halves, int first_head, int last_head,
+    float epsilon) {
+    extern __shared__ __align__(16) float normed[];
+    __shared__ float room[WARP];
+    normalize_row(p.residual, p.norm_weight, p.norm_bias, hidden, epsilon, normed, room);
+    int position = p.state[1];
+    int warps = gridDim.x * blockDim.x / WARP;
+    int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
+    int half = head_dim / 2;
+    int end = last_head * half;
+    for (int work = first_head * half + warp; work < end; work += warps) {
+        int head = work / half, pair = work % half;
+        // The rows (i, i + pairs) of a head rotate with each other; the rest go by two as they come.
+        bool rotates = pair < pairs;
+        int low = rotates ? pair : 2 * pairs + 2 * (pair - pairs);
+        int high = rotates ? pair + pairs : low + 1;
+        bool is_query = head < num_heads, is_key = !is_query && head < num_heads + num_key_value_heads;
+        int of_kind = is_query ? head : is_key ? head - num_heads : head - num_heads - num_key_value_heads;
+        const Weight& weight = is_query ? query : is_key ? key : value;
+        const float* bias = is_query ? p.query_bias : is_key ? p.key_bias : p.value_bias;
+        int row = of_kind * head_dim;
+        float2 sums = two_rows<F>(weight, row + low, weight, row + high, hidden, normed);
+        if (threadIdx.x % WARP != 0) continue;
+        if (bias) {
+            sums.x += bias[row + low];
+            sums.y += bias[row + high];
+        }
+        if (rotates && (is_query || is_key) && !p.raw_keys) {
+            float c = p.cos[position * pairs + pair], s = p.sin[position * pairs + pair];
+            sums = make_float2(sums.x * c - sums.y * s, sums.y * c + sums.x * s);
+        }
+        if (is_query || (is_key && p.raw_keys)) {
+            float* output = is_query ? p.queries : p.raw_keys;
+            output[row + low] = sums.x;
+            output[row + high] = sums.y;
+        } else {
+            void* cache = is_key ? p.key_cache : p.value_cache;
+            size_t to = ((size_t)of_kind * capacity + position) * head_dim;
+            cache_one(cache, to + low, sums.x, cache_halves);
+            cache_one(cache, to + high, sums.y, cache_halves);
+        }
+    }
+}
+
+#define DEFINE(name, Format)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(256) decode_qkv_##name(                                             \
+        Weight query, Weight key, Weight value, Projections pointers, int hidden, int num_heads,                     \
+        int num_key_value_heads, int head_dim, int pairs, int capacity, int cache_halves, int first_head,            \
+        int last_head, float epsilon) {                                                                              \
+        decode_qkv<Format>(                                                                                          \
+            query, key, value, pointers, hidden, num_heads, num_key_value_heads, head_dim, pairs, capacity,          \
+            cache_halves, first_head, last_head, epsilon);                                                           \
+    }
+FOR_EVERY_FORMAT(DEFINE)
