@@ -45,7 +45,7 @@ const EVERYWHERE: [&str; 12] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 45] = [
+const HOMES: [(&str, &str); 46] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
     ("base64", "stablelm-license"),
