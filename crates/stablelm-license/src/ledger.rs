@@ -50,6 +50,9 @@ pub struct Ledger {
     /// Broken terms, and when they were discovered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
+    /// Notices that came with the material and say more than the ledger does, byte for byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// What one rule came to.
@@ -102,9 +105,6 @@ pub struct Violation {
     /// The day on which it was cured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cured: Option<String>,
-    /// Notices that came with the material and say more than the ledger does, byte for byte.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notices: Vec<String>,
 }
 
 /// That one component came from another.

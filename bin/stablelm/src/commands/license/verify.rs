@@ -66,6 +66,9 @@ pub(super) fn run(args: &LicenseVerify, ui: &Ui) -> Result<ExitStatus, CommandEr
     verification.findings.splice(0..0, extra);
     verification.unreadable.splice(0..0, unreadable);
     settle(&mut verification, args.strict);
+    if let Some(file) = &args.sarif {
+        findings::write_sarif(file, &verification.findings)?;
+    }
     let status = if !verification.unreadable.is_empty() {
         ExitStatus::Input
     } else if verification.passed {
