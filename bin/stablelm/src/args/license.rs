@@ -91,7 +91,9 @@ pub(crate) enum NoticeFormat {
     Json,
 }
 
-/// Write the card of a model or of prepared data (README.md with Hugging Face front matter)
+/// Write the card of a model or of prepared data (README.md)
+///
+/// With Hugging Face front matter.
 ///
 /// What people wrote is kept: everything outside of the lines `<!-- stablelm:begin generated -->`
 /// and `<!-- stablelm:end generated -->`, and front-matter keys that are not ours. It is taken from

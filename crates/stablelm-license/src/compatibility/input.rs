@@ -131,9 +131,7 @@ fn components(ledger: &Ledger, context: Context) -> Vec<&Component> {
                     .any(|edge| edge.to == component.id && edge.kind == RelationKind::UsesTokenizer)
         }));
     }
-    if matches!(context, Context::Train | Context::Data | Context::Private)
-        && ledger.sources.is_empty()
-    {
+    if matches!(context, Context::Train | Context::Data) && ledger.sources.is_empty() {
         for dataset in ledger.datasets() {
             let parts: Vec<_> = ledger.parts(&dataset.id).collect();
             // A whole without a license of its own is known by its parts.

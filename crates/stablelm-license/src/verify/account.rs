@@ -15,7 +15,7 @@ const fn check(id: &'static str) -> Check {
 }
 
 /// Files of a model folder, by what they are for.
-const ROLES: [(&str, &str); 24] = [
+const ROLES: [(&str, &str); 25] = [
     ("ATTRIBUTION.md", "attribution"),
     ("CHANGES.json", "change record"),
     ("CITATION.cff", "citation"),
@@ -36,6 +36,7 @@ const ROLES: [(&str, &str); 24] = [
     ("merges.txt", "tokenizer"),
     ("model.safetensors.index.json", "weights"),
     ("special_tokens_map.json", "tokenizer"),
+    ("tensors.json", "hashes of tensors"),
     ("tokenizer.json", "tokenizer"),
     ("tokenizer.model", "tokenizer"),
     ("tokenizer_config.json", "tokenizer"),

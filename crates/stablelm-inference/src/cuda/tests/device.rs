@@ -266,7 +266,8 @@ fn attention_is_the_processor_s_over_a_cache_that_grows_and_is_cut() {
             num_key_value_heads,
             head_dim,
         };
-        for (dtype, tolerance) in [(KvDtype::F32, 1e-5), (KvDtype::F16, 1e-4)] {
+        // Beside a cache of halves, queries and shares are rounded to 11 bits for products of many rows.
+        for (dtype, tolerance) in [(KvDtype::F32, 1e-5), (KvDtype::F16, 2e-3)] {
             let mut here = cuda.new_layer_cache(shape, dtype, 1).unwrap();
             let mut there = cpu.new_layer_cache(shape, dtype, 1).unwrap();
             for (step, positions) in [5, 1, 300, 40, 1].into_iter().enumerate() {
