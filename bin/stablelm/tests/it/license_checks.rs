@@ -101,6 +101,22 @@ fn a_flipped_byte_of_the_weights_is_named() {
 }
 
 #[test]
+fn a_tensor_that_changed_is_named_without_a_signature_too() {
+    let runner = Runner::new();
+    runner.ok(&["convert", &fixture("model"), "model", "-q"]);
+    let (code, answer) = verified(&runner, &[]);
+    assert_eq!(code, 0, "{answer:#}");
+    let file = runner.path().join("model/model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let (code, answer) = verified(&runner, &[]);
+    assert_eq!(code, 1);
+    names(&answer, "TENSOR-CHANGED", "tensors.json");
+}
+
+#[test]
 fn a_removed_notice_is_named() {
     let runner = signed();
     fs::remove_file(runner.path().join("model/NOTICE")).unwrap();

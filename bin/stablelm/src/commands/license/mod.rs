@@ -11,6 +11,7 @@ mod folder;
 mod lint;
 mod sign;
 mod sources;
+mod tensors;
 mod verify;
 
 use std::path::Path;

@@ -15,10 +15,12 @@ use stablelm_license::{Finding, Ledger, Severity};
 use super::contents::{self, Contents};
 use super::findings;
 use super::sign::{SIGNATURE, inside};
-use crate::args::LicenseVerify;
+use super::tensors;
+use crate::args::{LicenseVerify, Threads};
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
 use crate::papers::LEDGER_FILE;
+use crate::settings;
 use crate::ui::Ui;
 
 const SIGNING: &str = "https://github.com/ossf/model-signing-spec/blob/main/spec/v1.0.md";
@@ -63,6 +65,8 @@ pub(super) fn run(args: &LicenseVerify, ui: &Ui) -> Result<ExitStatus, CommandEr
     };
     let mut verification = verify(&found.release, &options);
     links(&found, &mut extra);
+    let threads = settings::threads(Threads { threads: None })?;
+    tensors::check(&args.folder, threads, &mut extra, &mut unreadable);
     verification.findings.splice(0..0, extra);
     verification.unreadable.splice(0..0, unreadable);
     settle(&mut verification, args.strict);
