@@ -263,6 +263,11 @@ impl<'a> Chunks<'a> {
         Ok(Some(Cow::Borrowed(buffer)))
     }
 
+    fn piece(&self, stored: &Stored, piece: &Piece) -> Result<&'a [u8], NeoxReadError> {
+        let bytes = self.source.piece(piece);
+        bytes.map_err(|error| error.named(&stored.name))
+    }
+
     /// Returns stored elements as they lie in one piece.
     fn lying_together(
         &self,
@@ -273,7 +278,7 @@ impl<'a> Chunks<'a> {
         let mut before = 0;
         for piece in &stored.pieces {
             if start >= before && start + len <= before + piece.num_elements {
-                let bytes = self.source.piece(piece)?;
+                let bytes = self.piece(stored, piece)?;
                 let part = &bytes[(start - before) * self.width..][..len * self.width];
                 return Ok(Some((piece.file, part)));
             }
@@ -296,7 +301,7 @@ impl<'a> Chunks<'a> {
         for piece in &tile.stored.pieces {
             pieces.push((
                 before..before + piece.num_elements,
-                self.source.piece(piece)?,
+                self.piece(&tile.stored, piece)?,
             ));
             before += piece.num_elements;
         }
@@ -350,5 +355,134 @@ fn copy_run(pieces: &[(Range<usize>, &[u8])], mut from: usize, mut to: &mut [u8]
         let (now, later) = to.split_at_mut(count * width);
         now.copy_from_slice(&bytes[(from - range.start) * width..][..count * width]);
         (from, to) = (from + count, later);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Memory(Vec<Vec<u8>>);
+
+    impl Pieces for Memory {
+        fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError> {
+            Ok(&self.0[piece.file][piece.start..])
+        }
+
+        fn release(&self, _file: usize, _part: &[u8]) {}
+    }
+
+    /// Element number `row * columns + column` of a matrix, in two bytes.
+    fn element(row: usize, column: usize, columns: usize) -> [u8; 2] {
+        u16::try_from(row * columns + column).unwrap().to_le_bytes()
+    }
+
+    /// Stores a part of a matrix, its columns next to each other or its rows, cut into pieces of some elements.
+    fn store(
+        memory: &mut Memory,
+        (rows, columns): (Range<usize>, Range<usize>),
+        width: usize,
+        transposed: bool,
+        cut: usize,
+    ) -> Tile {
+        let mut bytes = Vec::new();
+        let (outer, inner) = if transposed {
+            (columns.clone(), rows.clone())
+        } else {
+            (rows.clone(), columns.clone())
+        };
+        for a in outer {
+            for b in inner.clone() {
+                let (row, column) = if transposed { (b, a) } else { (a, b) };
+                bytes.extend(element(row, column, width));
+            }
+        }
+        let mut pieces = Vec::new();
+        for part in bytes.chunks(2 * cut) {
+            pieces.push(Piece {
+                file: memory.0.len(),
+                record: String::new(),
+                start: 3,
+                num_elements: part.len() / 2,
+            });
+            memory.0.push([b"xyz", part, b"rest"].concat());
+        }
+        let (row_stride, column_stride) = if transposed {
+            (1, rows.len())
+        } else {
+            (columns.len(), 1)
+        };
+        Tile {
+            stored: Arc::new(Stored {
+                name: "stored".to_owned(),
+                dtype: Dtype::Bf16,
+                pieces,
+            }),
+            row: rows.start,
+            column: columns.start,
+            rows: rows.len(),
+            columns: columns.len(),
+            start: 0,
+            row_stride,
+            column_stride,
+        }
+    }
+
+    fn read(memory: &Memory, tiles: &[Tile], extent: (usize, usize), most: usize) -> Vec<u8> {
+        let mut chunks = Chunks::new(memory, tiles, extent, Dtype::Bf16);
+        let (mut output, mut buffer) = (Vec::new(), Vec::new());
+        while let Some(bytes) = chunks.next_rows(most, &mut buffer).unwrap() {
+            output.extend_from_slice(&bytes);
+        }
+        output
+    }
+
+    fn expected(rows: Range<usize>, columns: Range<usize>, width: usize) -> Vec<u8> {
+        rows.flat_map(|row| columns.clone().map(move |column| (row, column)))
+            .flat_map(|(row, column)| element(row, column, width))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_matrix_in_parts_reads_as_a_whole_and_any_window_of_it_too(
+            rows in 1usize..12, columns in 1usize..9, row_cut in 0usize..12, column_cut in 0usize..9,
+            cut in 1usize..40, transposed: bool, most in 1usize..5, at in (0usize..12, 0usize..9),
+        ) {
+            let (row_cut, column_cut) = (row_cut.min(rows), column_cut.min(columns));
+            let mut memory = Memory(Vec::new());
+            let mut tiles = Vec::new();
+            for rows in [0..row_cut, row_cut..rows] {
+                for columns_of in [0..column_cut, column_cut..columns] {
+                    if !rows.is_empty() && !columns_of.is_empty() {
+                        let part = (rows.clone(), columns_of);
+                        tiles.push(store(&mut memory, part, columns, transposed, cut));
+                    }
+                }
+            }
+            tiles.reverse();
+            prop_assert_eq!(check_cover(&tiles, rows, columns), Ok(()));
+            let found = read(&memory, &tiles, (rows, columns), most);
+            prop_assert_eq!(found, expected(0..rows, 0..columns, columns));
+
+            let (row, column) = (at.0.min(rows - 1), at.1.min(columns - 1));
+            let window = Window {
+                from: (row, column), to: (0, 0), rows: rows - row, columns: columns - column,
+            };
+            let part: Vec<Tile> = tiles.iter().filter_map(|tile| tile.through(&window)).collect();
+            let extent = (window.rows, window.columns);
+            prop_assert_eq!(check_cover(&part, extent.0, extent.1), Ok(()));
+            let found = read(&memory, &part, extent, most);
+            prop_assert_eq!(found, expected(row..rows, column..columns, columns));
+
+            // One part less, or one twice, is seen.
+            let missing = check_cover(&tiles[1..], rows, columns);
+            prop_assert!(missing.is_err());
+            let mut twice = tiles.clone();
+            twice[0] = tiles[tiles.len() - 1].clone();
+            prop_assert_eq!(check_cover(&twice, rows, columns).is_err(), tiles.len() > 1);
+        }
     }
 }

@@ -240,17 +240,33 @@ fn jobs(plan: &Plan, journal: Option<&Journal>, known: &BTreeMap<String, Noted>)
         (0..plan.contents.len()).filter(|&nth| known.contains_key(&plan.contents[nth].parameter)),
     );
     let mut jobs = Vec::new();
-    for (nth, output) in plan.outputs.iter().enumerate() {
-        if !is_complete(output) {
-            jobs.extend((0..output.parts.len()).map(|part| Job::Write(nth, part)));
-        }
-        for &content in output.parts.iter().flat_map(|part| &part.contents) {
-            if hashed.insert(content) {
-                jobs.push(Job::Hash(content));
+    let mut first = 0;
+    // Files of the same parameters, the ranks of one layer or of all, are written side by side: what one reads, the
+    // others find in memory.
+    for group in plan.outputs.chunk_by(has_same_contents) {
+        for part in 0..group[0].parts.len() {
+            for (nth, output) in group.iter().enumerate() {
+                if !is_complete(output) {
+                    jobs.push(Job::Write(first + nth, part));
+                }
+            }
+            for &content in &group[0].parts[part].contents {
+                if hashed.insert(content) {
+                    jobs.push(Job::Hash(content));
+                }
             }
         }
+        first += group.len();
     }
     jobs
+}
+
+fn has_same_contents(a: &Output, b: &Output) -> bool {
+    let contents = |output: &Output| -> Vec<Vec<usize>> {
+        let parts = output.parts.iter();
+        parts.map(|part| part.contents.clone()).collect()
+    };
+    contents(a) == contents(b)
 }
 
 /// A lock that a panic elsewhere does not matter to: the panic goes on by itself.

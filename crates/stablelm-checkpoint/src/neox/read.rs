@@ -56,6 +56,20 @@ pub enum NeoxReadError {
     },
 }
 
+impl NeoxReadError {
+    /// Says which tensor was being read when a record of its file failed.
+    pub(crate) fn named(self, name: &str) -> Self {
+        match self {
+            Self::File { path, source, .. } => Self::File {
+                tensor: name.to_owned(),
+                path,
+                source,
+            },
+            other @ Self::ReplicasDiffer { .. } => other,
+        }
+    }
+}
+
 /// Every tensor of one saved step.
 #[derive(Debug)]
 pub(crate) struct NeoxSource {
