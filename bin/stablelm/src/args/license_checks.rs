@@ -14,7 +14,7 @@ use super::Json;
     stablelm license lint README.md CITATION.cff\n  \
     stablelm license lint converted-model --fix --strict")]
 pub(crate) struct LicenseLint {
-    /// Cards (`*.md`), citation files (`*.cff`), or folders that hold `README.md` or `CITATION.cff`
+    /// Cards (`*.md`), citation files (`*.cff`), or folders with `README.md` or `CITATION.cff`
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Apply the fixes that have only one reading; every other byte stays
@@ -23,6 +23,9 @@ pub(crate) struct LicenseLint {
     /// Fail on warnings too
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Write the findings to this file as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sarif: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -60,7 +63,8 @@ pub(crate) struct LicenseChangesShow {
 
 /// Append a change to CHANGES.json and ledger.json
 ///
-/// Refuses when the record so far does not hold. The headers of weights keep what they say; convert again to have the change there too.
+/// Refuses when the record so far does not hold. The headers of weights keep what they say: convert
+/// again to have the change there too.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm license changes model add --kind finetune --detail \"3 epochs on our notes\"\n  \
@@ -150,6 +154,9 @@ pub(crate) struct LicenseVerify {
     /// Fail on warnings too
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Write the findings to this file as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sarif: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }

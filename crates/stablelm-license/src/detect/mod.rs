@@ -200,7 +200,7 @@ impl File<'_> {
         let before = &listed.hashes[..listed.core.start];
         let after = &listed.hashes[listed.core.end..];
         let window = core.start - (before.len() * 3 / 2).min(core.start)..core.start;
-        let start = match self.around(before, window.clone()) {
+        let start = match self.around(before, window.clone(), Side::Before) {
             Around::Absent => core.start,
             Around::There(hunks) => {
                 // What stands before the first common word belongs to no license.
@@ -209,7 +209,7 @@ impl File<'_> {
             Around::Changed => return None,
         };
         let window = core.end..(core.end + after.len() * 3 / 2).min(self.words.len());
-        let end = match self.around(after, window.clone()) {
+        let end = match self.around(after, window.clone(), Side::After) {
             Around::Absent => core.end,
             Around::There(hunks) => match hunks.last() {
                 Some(last) if last.new.end == window.len() => window.start + last.new.start,
@@ -221,7 +221,7 @@ impl File<'_> {
     }
 
     /// Compares what stands beside the terms with what the license has there.
-    fn around(&self, optional: &[u64], window: Range<usize>) -> Around {
+    fn around(&self, optional: &[u64], window: Range<usize>, side: Side) -> Around {
         let hashes = &self.words.hashes[window.clone()];
         if optional.is_empty() || hashes.is_empty() {
             return Around::Absent;
@@ -232,7 +232,11 @@ impl File<'_> {
             return Around::Absent;
         }
         let says_more = hunks.iter().any(|hunk| {
-            let is_outside = hunk.new.start == 0 || hunk.new.end == hashes.len();
+            // Between this and the terms nothing belongs; beyond it, anything may stand.
+            let is_outside = match side {
+                Side::Before => hunk.new.start == 0,
+                Side::After => hunk.new.end == hashes.len(),
+            };
             !is_outside
                 && self.words.has_terms(
                     self.text,
@@ -377,6 +381,13 @@ impl File<'_> {
         let before = self.text.get(..start).unwrap_or_default();
         1 + before.matches('\n').count()
     }
+}
+
+/// Where something stands, seen from the terms of a license.
+#[derive(Clone, Copy)]
+enum Side {
+    Before,
+    After,
 }
 
 /// What stands beside the terms of a license.

@@ -20,6 +20,9 @@ const fn rule(id: &'static str, clause: &'static str) -> Check {
     }
 }
 
+/// More words than this beside a license are no heading.
+const MAX_HEADING: usize = 8;
+
 /// Documents that a folder of weights has to carry, with the clause that asks for each.
 const REQUIRED: [(&str, &str); 4] = [
     ("README.md", "CC BY-SA 4.0, 3(a)(1)"),
@@ -241,6 +244,16 @@ pub(crate) fn license_matches(
         );
         return;
     };
+    let own_terms = detection.rest.iter().find(|rest| rest.words > MAX_HEADING);
+    if let Some(rest) = own_terms {
+        let reason = format!(
+            "beside {expected} the file says, from line {}: `{}`",
+            rest.line, rest.text
+        );
+        let step = "a license takes no further terms; keep other texts in files of their own";
+        let rule = rule("LICENSE-EXTRA", "CC BY-SA 4.0, 2(a)(5)(C)");
+        problems.warning(rule, path, reason, step);
+    }
     if let MatchKind::Modified {
         similarity,
         differences,

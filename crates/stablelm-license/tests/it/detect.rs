@@ -166,6 +166,30 @@ fn terms_put_into_the_preface_are_seen_too() {
 }
 
 #[test]
+fn terms_put_between_preface_and_license_are_seen_too() {
+    for text in [
+        cc_by_sa().replacen(
+            "By exercising the Licensed Rights",
+            "For NonCommercial purposes only. By exercising the Licensed Rights",
+            1,
+        ),
+        cc_by_sa().replacen(
+            "Creative Commons is not a party",
+            "All of this is for NonCommercial purposes only. Creative Commons is not a party",
+            1,
+        ),
+    ] {
+        assert_ne!(text, cc_by_sa());
+        let (id, _, differences) = modified(&text);
+        assert_eq!(id, "CC-BY-SA-4.0");
+        assert!(
+            differences[0].inserted.contains("NonCommercial"),
+            "{differences:?}"
+        );
+    }
+}
+
+#[test]
 fn without_share_alike_it_is_still_a_changed_share_alike_license() {
     let start = cc_by_sa().find("b.\tShareAlike.").unwrap();
     let end = cc_by_sa().find("Section 4 ").unwrap();

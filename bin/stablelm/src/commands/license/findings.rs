@@ -1,6 +1,11 @@
 //! How findings are shown to people.
 
-use stablelm_license::{Finding, Severity};
+use std::path::Path;
+
+use stablelm_license::{Finding, Severity, sarif};
+
+use crate::error::CommandError;
+use crate::output;
 
 /// Returns one finding: where, how bad, which rule, what, and what to do.
 pub(super) fn line(finding: &Finding, file: &str) -> String {
@@ -45,4 +50,12 @@ pub(super) fn count<'a>(findings: impl Iterator<Item = &'a Finding>) -> (usize, 
 pub(super) fn counted(count: usize, word: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {word}{ending}")
+}
+
+/// Writes findings as SARIF.
+pub(super) fn write_sarif(file: &Path, findings: &[Finding]) -> Result<(), CommandError> {
+    let mut text = serde_json::to_string_pretty(&sarif(findings, env!("CARGO_PKG_VERSION")))
+        .expect("findings are made of strings and numbers");
+    text.push('\n');
+    output::write_new_file(file, text.as_bytes())
 }

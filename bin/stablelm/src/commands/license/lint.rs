@@ -51,6 +51,20 @@ pub(super) fn run(args: &LicenseLint, ui: &Ui) -> Result<ExitStatus, CommandErro
     let (errors, warnings) = findings::count(all().map(|shown| &shown.finding));
     let fixable = all().filter(|shown| shown.fixable).count();
     let passed = errors == 0 && (warnings == 0 || !args.strict);
+    if let Some(file) = &args.sarif {
+        let named = |file: &LintedFile| {
+            let path = file.path.clone();
+            file.findings
+                .iter()
+                .map(|shown| Finding {
+                    file: Some(path.clone()),
+                    ..shown.finding.clone()
+                })
+                .collect::<Vec<_>>()
+        };
+        let findings: Vec<_> = files.iter().flat_map(named).collect();
+        findings::write_sarif(file, &findings)?;
+    }
     if args.json.json {
         let answer = Answer {
             passed,

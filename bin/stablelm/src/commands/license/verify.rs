@@ -63,9 +63,12 @@ pub(super) fn run(args: &LicenseVerify, ui: &Ui) -> Result<ExitStatus, CommandEr
     };
     let mut verification = verify(&found.release, &options);
     links(&found, &mut extra);
-    verification.findings.splice(0..0, extra);
-    verification.unreadable.splice(0..0, unreadable);
+    verification.findings.append(&mut extra);
+    verification.unreadable.append(&mut unreadable);
     settle(&mut verification, args.strict);
+    if let Some(file) = &args.sarif {
+        findings::write_sarif(file, &verification.findings)?;
+    }
     let status = if !verification.unreadable.is_empty() {
         ExitStatus::Input
     } else if verification.passed {
