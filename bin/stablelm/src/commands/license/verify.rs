@@ -67,8 +67,8 @@ pub(super) fn run(args: &LicenseVerify, ui: &Ui) -> Result<ExitStatus, CommandEr
     links(&found, &mut extra);
     let threads = settings::threads(Threads { threads: None })?;
     tensors::check(&args.folder, threads, &mut extra, &mut unreadable);
-    verification.findings.splice(0..0, extra);
-    verification.unreadable.splice(0..0, unreadable);
+    verification.findings.append(&mut extra);
+    verification.unreadable.append(&mut unreadable);
     settle(&mut verification, args.strict);
     if let Some(file) = &args.sarif {
         findings::write_sarif(file, &verification.findings)?;
