@@ -73,6 +73,10 @@ ptx:
 check-kernels *options:
     python3 crates/stablelm-inference/peers/check_kernels.py --folder {{ target }}/nvrtc {{ options }}
 
+# Run the CUDA kernels on the processor and compare them with plain sums; needs a C++ compiler
+emulate-kernels:
+    python3 crates/stablelm-inference/peers/emulate_kernels.py --folder {{ target }}/emulate
+
 # On a machine with a GPU: device tests, reference values, and speed beside transformers (ten minutes)
 gpu-check *options:
     python3 crates/stablelm-inference/peers/gpu_check.py --folder {{ target }}/gpu-check {{ options }}

@@ -12,7 +12,8 @@ In order, each with its own line of the outcome, and one that fails keeps none f
    prefill of 2,048, in bf16, q8_0 and q4_k, against the bytes that must be read;
 6. the same and a batch of 16 in transformers, eager and compiled with a static cache, where torch finds the GPU.
 
-Within ten minutes on a machine that has the binaries; cargo may take as long again to make them. Everything that was found
+It is meant to take ten minutes on a machine that has the binaries; cargo may take as long again to make them. It has not
+run on a device yet. Everything that was found
 is in FOLDER/outcome.json. Only the standard library is needed; step 6 runs in the interpreter of `--python`.
 """
 
@@ -78,7 +79,7 @@ def device(options):
 
 def device_tests(options):
     command = [options.tests] if options.tests else ["cargo", "test", "-p", "stablelm-inference", "--lib", "--"]
-    said = run([*command, "cuda::", "--nocapture"], cwd=HERE.parent)
+    said = run([*command, "cuda::tests::device", "--nocapture"], cwd=HERE.parent)
     if "skipped:" in said:
         raise RuntimeError("the tests found no device")
     return {"said": [line for line in said.splitlines() if line.startswith("test result")]}
@@ -239,6 +240,8 @@ def main():
         run(["cargo", "build", "--release", "--bin", "stablelm"], timeout=3600, cwd=ROOT)
         options.stablelm = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/stablelm"
     options.stablelm = options.stablelm.resolve()
+    options.tests = options.tests and options.tests.resolve()
+    options.make_model = options.make_model and options.make_model.resolve()
     outcome, failed = {}, []
     for step in [device, device_tests, oracles, sanitizer, speed, transformers]:
         name = step.__name__

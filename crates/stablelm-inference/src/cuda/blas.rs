@@ -86,28 +86,20 @@ impl Blas {
         product: Product,
     ) -> Result<bool, BackendError> {
         // SAFETY: the caller's.
-        match unsafe { self.try_multiply(format, product) } {
-            Ok(()) => Ok(true),
-            Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => Ok(false),
-            Err(error) => Err(BackendError::device(format!(
-                "cuBLASLt failed to multiply: {error}"
-            ))),
-        }
+        let multiplied = unsafe { self.try_multiply(format, product) };
+        multiplied
+            .map_err(|error| BackendError::device(format!("cuBLASLt failed to multiply: {error}")))
     }
 
     /// # Safety
     ///
     /// As of [`multiply`](Self::multiply).
-    unsafe fn try_multiply(&self, format: Format, product: Product) -> Result<(), CublasError> {
+    unsafe fn try_multiply(&self, format: Format, product: Product) -> Result<bool, CublasError> {
         let kind = match format {
             Format::F32 => sys::cudaDataType::CUDA_R_32F,
             Format::Bf16 => sys::cudaDataType::CUDA_R_16BF,
             Format::F16 => sys::cudaDataType::CUDA_R_16F,
-            Format::Blocks(_) => {
-                return Err(CublasError(
-                    sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED,
-                ));
-            }
+            Format::Blocks(_) => return Ok(false),
         };
         let single = sys::cudaDataType::CUDA_R_32F;
         // The library counts columns first: our [rows, columns] in C order is its columns by rows, and what it has to
@@ -121,7 +113,7 @@ impl Blas {
         // SAFETY: all handles are alive until the end of this function; the addresses are the caller's, and the
         // workspace is as long as the preference says.
         unsafe {
-            let found = result::get_matmul_algo_heuristic(
+            let Ok(found) = result::get_matmul_algo_heuristic(
                 self.handle,
                 description.0,
                 weights.0,
@@ -129,7 +121,10 @@ impl Blas {
                 outputs.0,
                 outputs.0,
                 preference.0,
-            )?;
+            ) else {
+                // Such as rows that do not begin where the library wants them to.
+                return Ok(false);
+            };
             result::matmul(
                 self.handle,
                 description.0,
@@ -147,8 +142,9 @@ impl Blas {
                 address(&self.workspace, &self.stream) as *mut c_void,
                 WORKSPACE,
                 self.stream.cu_stream().cast(),
-            )
+            )?;
         }
+        Ok(true)
     }
 }
 

@@ -138,6 +138,8 @@ pub(crate) const ATTEND: Kernel = kernel(
     ],
     "ppppiiiiiif",
 );
+pub(crate) const ATTEND_MMA: Kernel =
+    kernel("attend_mma", &["64", "80", "128", "160"], "ppppiiiiif");
 pub(crate) const DECODE_ATTEND: Kernel = kernel("decode_attend", CACHES, "pppppppiiiif");
 pub(crate) const DECODE_EMBED: Kernel = kernel("decode_embed", FORMATS, "pwpi");
 pub(crate) const DECODE_GATE_UP: Kernel = kernel("decode_gate_up", FORMATS, "ppppwwppiiif");
@@ -159,11 +161,12 @@ pub(crate) const ROUND: Kernel = Kernel {
 
 /// Every kernel there is.
 #[cfg(test)]
-pub(crate) const ALL: [&Kernel; 17] = [
+pub(crate) const ALL: [&Kernel; 18] = [
     &ACTIVATE,
     &ADD,
     &APPEND,
     &ATTEND,
+    &ATTEND_MMA,
     &DECODE_ATTEND,
     &DECODE_EMBED,
     &DECODE_GATE_UP,
@@ -186,11 +189,12 @@ macro_rules! ptx {
 }
 
 /// The PTX of each source file.
-pub(crate) const PTX: [(&str, &str); 17] = ptx![
+pub(crate) const PTX: [(&str, &str); 18] = ptx![
     "activate",
     "add",
     "append",
     "attend",
+    "attend_mma",
     "decode_attend",
     "decode_embed",
     "decode_gate_up",

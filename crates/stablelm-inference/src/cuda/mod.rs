@@ -45,11 +45,19 @@ const THREADS: u32 = 256;
 /// Up to this many positions, weights are read once for each; more are multiplied in tiles.
 const FEW_POSITIONS: usize = 4;
 
-/// Blocks for each multiprocessor where a kernel takes rows in turn: as many as fit one at the registers they take.
-const BLOCKS_PER_MULTIPROCESSOR: u32 = 4;
+/// Blocks for each multiprocessor where a kernel takes rows in turn: as many as fit one, at up to 128 registers a thread.
+/// Together they have 64 KB of weights on their way, three times what covers the latency of memory.
+const BLOCKS_PER_MULTIPROCESSOR: u32 = 2;
 
 /// Sizes of heads that `attend` has variants for.
 const ATTEND_SIZES: [usize; 5] = [64, 80, 128, 160, 224];
+
+/// Sizes of heads that `attend_mma` has variants for, and positions that a block of it takes.
+const MMA_SIZES: [usize; 4] = [64, 80, 128, 160];
+const MMA_QUERIES: usize = 64;
+
+/// Positions from which on tensor cores are worth their tiles of 16.
+const MMA_POSITIONS: usize = 9;
 
 /// Positions that a block of `attend` and of `gemm` takes, and rows that one of `gemm` takes.
 const ATTEND_QUERIES: usize = 16;
@@ -330,6 +338,36 @@ impl Cuda {
         Ok(on_device)
     }
 
+    /// Returns attention on tensor cores, over a cache of halves.
+    fn attend_in_halves(
+        &self,
+        queries: &Rows,
+        cache: &LayerCache,
+        shape: HeadShape,
+    ) -> Result<Rows, BackendError> {
+        let output = self.take_rows(queries.rows, queries.width)?;
+        let (key_cache, value_cache) = cache.addresses();
+        let arguments = [
+            self.at(&output.values),
+            self.at(&queries.values),
+            Pointer(key_cache),
+            Pointer(value_cache),
+            int(queries.rows),
+            int(cache.len - queries.rows),
+            int(shape.num_heads),
+            int(shape.num_key_value_heads),
+            int(cache.capacity),
+            Float(scale(shape)),
+        ];
+        let tiles = blocks(queries.rows.div_ceil(MMA_QUERIES));
+        let grid = Grid::new((blocks(shape.num_heads), tiles), 128);
+        let variant = shape.head_dim.to_string();
+        // SAFETY: queries and output are rows of all heads, and the cache holds the queries' own positions as well, in
+        // halves.
+        unsafe { self.launch(&kernels::ATTEND_MMA, &variant, grid, &arguments)? };
+        Ok(output)
+    }
+
     /// Waits until everything that was queued is done.
     fn wait(&self) -> Result<(), BackendError> {
         let waited = self.stream.synchronize();
@@ -501,8 +539,14 @@ impl Backend for Cuda {
         cache: &LayerCache,
         shape: HeadShape,
     ) -> Result<Rows, BackendError> {
-        let sizes = ATTEND_SIZES.into_iter();
-        let Some(size) = sizes.into_iter().find(|size| *size >= shape.head_dim) else {
+        if cache.dtype == KvDtype::F16
+            && MMA_SIZES.contains(&shape.head_dim)
+            && queries.rows >= MMA_POSITIONS
+        {
+            return self.attend_in_halves(queries, cache, shape);
+        }
+        let mut sizes = ATTEND_SIZES.into_iter();
+        let Some(size) = sizes.find(|size| *size >= shape.head_dim) else {
             return Err(BackendError::device(format!(
                 "heads of {} dimensions are not supported on CUDA, at most 224",
                 shape.head_dim

@@ -139,7 +139,7 @@ __device__ void decode_attend(
 }
 
 #define DEFINE(name, Number)                                                                                           \
-    extern "C" __global__ void __launch_bounds__(TILE) decode_attend_##name(                                          \
+    extern "C" __global__ void __launch_bounds__(TILE, 4) decode_attend_##name(                                       \
         float* output, const float* queries, const Number* key_cache, const Number* value_cache, float* partial,      \
         u32* finished, const int* state, int num_heads, int num_key_value_heads, int head_dim, int capacity,          \
         float scale) {                                                                                                \
