@@ -545,8 +545,8 @@ impl Backend for Cuda {
         {
             return self.attend_in_halves(queries, cache, shape);
         }
-        let sizes = ATTEND_SIZES.into_iter();
-        let Some(size) = sizes.into_iter().find(|size| *size >= shape.head_dim) else {
+        let mut sizes = ATTEND_SIZES.into_iter();
+        let Some(size) = sizes.find(|size| *size >= shape.head_dim) else {
             return Err(BackendError::device(format!(
                 "heads of {} dimensions are not supported on CUDA, at most 224",
                 shape.head_dim

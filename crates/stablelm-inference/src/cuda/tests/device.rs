@@ -94,9 +94,9 @@ fn values_one_by_one_are_the_processor_s() {
     let cpu = cpu();
     for (rows, width) in [(1, 64), (3, 160), (70, 2560)] {
         let (mut here, mut there) = both(&cuda, 1, rows, width);
-        let (right_here, right_there) = both(&cuda, 2, rows, width);
-        cuda.add(&mut here, &right_here).unwrap();
-        cpu.add(&mut there, &right_there).unwrap();
+        let right = both(&cuda, 2, rows, width);
+        cuda.add(&mut here, &right.0).unwrap();
+        cpu.add(&mut there, &right.1).unwrap();
         check(
             "add",
             &cuda.to_host(&here).unwrap(),
@@ -111,14 +111,10 @@ fn values_one_by_one_are_the_processor_s() {
         ] {
             for with_factor in [false, true] {
                 let (mut here, mut there) = both(&cuda, 3, rows, width);
-                cuda.activate(&mut here, nonlinearity, with_factor.then_some(&right_here))
+                cuda.activate(&mut here, nonlinearity, with_factor.then_some(&right.0))
                     .unwrap();
-                cpu.activate(
-                    &mut there,
-                    nonlinearity,
-                    with_factor.then_some(&right_there),
-                )
-                .unwrap();
+                cpu.activate(&mut there, nonlinearity, with_factor.then_some(&right.1))
+                    .unwrap();
                 let found = cuda.to_host(&here).unwrap();
                 check("activate", &found, &there.values, 1e-6, 1e-5);
             }
@@ -144,10 +140,14 @@ fn normalization_is_the_processor_s() {
         let (weight, bias) = (noise(5, width), noise(6, width));
         let on_device = [cuda.send(&weight).unwrap(), cuda.send(&bias).unwrap()];
         for with_bias in [false, true] {
-            let bias_here = with_bias.then_some(&on_device[1]);
-            let found = cuda.normalize(&here, &on_device[0], bias_here, group, 1e-5);
-            let bias_there = with_bias.then_some(&bias);
-            let expected = cpu.normalize(&there, &weight, bias_there, group, 1e-5);
+            let found = cuda.normalize(
+                &here,
+                &on_device[0],
+                with_bias.then_some(&on_device[1]),
+                group,
+                1e-5,
+            );
+            let expected = cpu.normalize(&there, &weight, with_bias.then_some(&bias), group, 1e-5);
             let found = cuda.to_host(&found.unwrap()).unwrap();
             check("normalize", &found, &expected.unwrap().values, 1e-5, 1e-5);
         }
