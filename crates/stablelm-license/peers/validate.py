@@ -102,12 +102,13 @@ def documents(run):
         for name, flags in [("notice", []), ("attribution", ["--attribution"])]:
             page = run.command("license", "notice", subject, "--format", "html", *flags)
             (run.work / f"{folder.name}-{name}.html").write_text(page, encoding="utf-8")
-    run.command("license", "bom", data, "--format", "reuse", "--output", data)
     # With names given, beside the one of the recipe that gives none.
     names = ["--creator", "Example Lab", "--url", "https://example.org/data"]
     (data / "named.croissant.json").write_text(
         same_twice(run, "license", "bom", data, "--format", "croissant1.1", *names), encoding="utf-8"
     )
+    # Last: it names every file.
+    run.command("license", "bom", data, "--format", "reuse", "--output", data)
     return model, data, by_id
 
 

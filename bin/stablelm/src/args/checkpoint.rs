@@ -89,7 +89,7 @@ pub(crate) struct Convert {
     pub(crate) master_weights: bool,
     /// Give tensors of a GPT-NeoX checkpoint other names: a JSON object of names to known names
     ///
-    /// Without the layer's number: {"mlp.up_gate.weight": "mlp.linear1.weight"}.
+    /// Without the layer's number: `{"mlp.up_gate.weight": "mlp.linear1.weight"}`.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_map: Option<PathBuf>,
     /// Put this tokenizer.json (or that of a folder, or of a hub id) beside the weights

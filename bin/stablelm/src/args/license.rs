@@ -113,7 +113,7 @@ pub(crate) struct LicenseCard {
 /// Write a bill of materials: what a model or data is made of, with licenses, claims and hashes
 ///
 /// What nobody knows is said to be unknown, and data that has to be absent is in none of them. The
-/// date is SOURCE_DATE_EPOCH, else that of the last change, else the present. Files whose names end
+/// date is `SOURCE_DATE_EPOCH`, else that of the last change, else the present. Files whose names end
 /// in .spdx3.json, .spdx.json, .cdx.json or .sig are about the folder and are not listed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \

@@ -108,7 +108,7 @@ pub(crate) enum RecordedChange {
     Filter,
 }
 
-/// Sign every file of a folder with a key (OpenSSF Model Signing 1.0)
+/// Sign every file of a folder with a key (Model Signing 1.0)
 ///
 /// Keys are PEM files on the curve P-256 or P-384 without a passphrase, such as
 /// `openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes.

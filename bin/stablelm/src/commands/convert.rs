@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
         return dry_run(args, &plan, ui);
     }
     // The weights' digest is known only when they have been read: until then the header keeps room for it.
-    let (_, metadata) = conversion.papers(&options, UNKNOWN_DIGEST, &settings::now_rfc3339()?)?;
+    let (_, metadata) = conversion.papers(&options, UNKNOWN_DIGEST, &settings::now_rfc3339()?);
     options.metadata = metadata;
     let plan = stablelm_checkpoint::plan(&checkpoint, &options).map_err(CommandError::input)?;
     if papers::is_unlicensed(&ledger) {
@@ -145,11 +145,11 @@ impl Conversion<'_> {
         options: &ConvertOptions,
         digest: &str,
         when: &str,
-    ) -> Result<(Ledger, BTreeMap<String, String>), CommandError> {
+    ) -> (Ledger, BTreeMap<String, String>) {
         let mut ledger = self.ledger.clone();
         record_change(&mut ledger, self.args, self.checkpoint, digest, when);
         let metadata = safetensors_metadata(&ledger, &self.facts(options));
-        Ok((ledger, metadata))
+        (ledger, metadata)
     }
 
     fn facts(&self, options: &ConvertOptions) -> ModelFacts {
@@ -177,8 +177,7 @@ impl Conversion<'_> {
         let written =
             stablelm_checkpoint::convert(plan, self.checkpoint, folder, Some(&mut journal));
         let converted = written.map_err(CommandError::input)?;
-        let (ledger, metadata) =
-            self.papers(options, &converted.source_sha256, journal.started())?;
+        let (ledger, metadata) = self.papers(options, &converted.source_sha256, journal.started());
         stablelm_checkpoint::write_metadata(plan, folder, &metadata)
             .map_err(CommandError::input)?;
         papers::write_model_papers(folder, &ledger, &self.facts(options))?;

@@ -282,7 +282,7 @@ impl Step {
             Int(nonlinearity),
             Float(single(norm.epsilon)),
         ];
-        let grid = self.grid(decoder, weight.rows.div_ceil(2), weight.columns);
+        let grid = Self::grid(decoder, weight.rows.div_ceil(2), weight.columns);
         let variant = weight.format.variant();
         // SAFETY: the residual, and the norm's factors, are as wide as the matrix; output and bias are as long as it has
         // rows; and shared memory has room for a row.
@@ -290,7 +290,7 @@ impl Step {
     }
 
     /// Returns a grid for so many pieces of work of a warp each, with shared memory for a row of `shared` numbers.
-    fn grid(&self, decoder: &Decoder<Cuda>, warps: usize, shared: usize) -> Grid {
+    fn grid(decoder: &Decoder<Cuda>, warps: usize, shared: usize) -> Grid {
         Grid {
             blocks: (decoder.backend.blocks_for_warps(warps), 1),
             threads: THREADS,
@@ -469,7 +469,7 @@ impl LayerStep<'_> {
             Float(single(self.layer.input_norm.epsilon)),
         ];
         let warps = (last - first) * shape.head_dim / 2;
-        let grid = self.step.grid(self.decoder, warps, hidden);
+        let grid = Step::grid(self.decoder, warps, hidden);
         let (kernel, variant) = (&kernels::DECODE_QKV, format.variant());
         // SAFETY: matrices, biases and outputs are of the shape given, and those of the heads from `first` to `last` are
         // in the variant's format; cache and angles have room for the position, as the caller has seen to; and shared
@@ -570,7 +570,7 @@ impl LayerStep<'_> {
             int(weight.rows),
             int(weight.columns),
         ];
-        let grid = step.grid(self.decoder, weight.rows.div_ceil(2), 0);
+        let grid = Step::grid(self.decoder, weight.rows.div_ceil(2), 0);
         let (kernel, variant) = (&kernels::DECODE_PROJECT, weight.format.variant());
         // SAFETY: the residual is as long as the matrix has rows, and the input at least as long as it has columns.
         unsafe { step.launch(self.decoder, kernel, variant, grid, &arguments) }
@@ -601,7 +601,7 @@ impl LayerStep<'_> {
             Int(nonlinearity),
             Float(single(norm.epsilon)),
         ];
-        let grid = step.grid(self.decoder, up.weight.rows, up.weight.columns);
+        let grid = Step::grid(self.decoder, up.weight.rows, up.weight.columns);
         let (kernel, variant) = (&kernels::DECODE_GATE_UP, up.weight.format.variant());
         // SAFETY: both matrices have one shape and one format, the residual and the norm's factors are as wide, output
         // and biases as long as they have rows; and shared memory has room for a row.

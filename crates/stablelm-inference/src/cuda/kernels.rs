@@ -283,19 +283,18 @@ impl Kernels {
         if let Some(function) = loaded.functions.get(&(kernel.name, variant)) {
             return Ok(function.clone());
         }
-        let module = match loaded.modules.get(kernel.file) {
-            Some(module) => Arc::clone(module),
-            None => {
-                let (_, ptx) = PTX
-                    .iter()
-                    .find(|(file, _)| *file == kernel.file)
-                    .expect("a test sees to it that each kernel has PTX");
-                let module = self.context.load_module(Ptx::from_src(*ptx));
-                let module =
-                    module.map_err(|error| failed(&format!("load `{}`", kernel.file), error))?;
-                loaded.modules.insert(kernel.file, Arc::clone(&module));
-                module
-            }
+        let module = if let Some(module) = loaded.modules.get(kernel.file) {
+            Arc::clone(module)
+        } else {
+            let (_, ptx) = PTX
+                .iter()
+                .find(|(file, _)| *file == kernel.file)
+                .expect("a test sees to it that each kernel has PTX");
+            let module = self.context.load_module(Ptx::from_src(*ptx));
+            let module =
+                module.map_err(|error| failed(&format!("load `{}`", kernel.file), error))?;
+            loaded.modules.insert(kernel.file, Arc::clone(&module));
+            module
         };
         let name = full_name(kernel.name, variant);
         let function = module.load_function(&name);

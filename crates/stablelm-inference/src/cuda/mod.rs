@@ -84,6 +84,10 @@ struct Turns {
 }
 
 /// Activations: rows of equal width, one after the other.
+#[expect(
+    clippy::struct_field_names,
+    reason = "`rows` is how many there are, as everywhere"
+)]
 pub(crate) struct Rows {
     pub(crate) rows: usize,
     pub(crate) width: usize,

@@ -155,7 +155,7 @@ fn one(matrix: &Unpacked, row: usize, column: usize) -> f32 {
     let at = row * columns + column;
     let half = |index: usize| f32_from_f16(matrix.factors[index]);
     let nibble = |offset: i16| {
-        let both = matrix.quants[(row * columns + column / 32 * 32) / 2 + column % 16];
+        let both = matrix.quants[row * columns / 2 + column / 32 * 16 + column % 16];
         let quant = if column % 32 < 16 {
             both & 15
         } else {

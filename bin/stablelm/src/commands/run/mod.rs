@@ -154,7 +154,7 @@ fn chat_template(
     Ok(found)
 }
 
-/// Returns the texts that a template may ask for, of a model that has no tokenizer_config.json.
+/// Returns the texts that a template may ask for, of a model that has no `tokenizer_config.json`.
 fn special_tokens(input: &ModelInput, tokenizer: Option<&Tokenizer>) -> Map<String, Value> {
     let config = input.config();
     let named = [

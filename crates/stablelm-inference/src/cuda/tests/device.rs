@@ -20,7 +20,6 @@ use crate::stored::{
 };
 
 /// Opens the first device, or says why the test is skipped.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn device() -> Option<(Cuda, u32)> {
     match driver::devices() {
         Ok(devices) => {
