@@ -124,7 +124,7 @@ fn steps(out: &str) -> Vec<(&'static str, Vec<String>)> {
     .collect()
 }
 
-/// Returns the commands that write what the model is made of, for the tools of others to read.
+/// Returns the commands that write what the model is made of, for the tools of others to read, and that check the papers.
 fn bills(out: &str) -> Vec<(&'static str, Vec<String>)> {
     let bill = |title, format: &str, name: &str| {
         let subject = format!("{out}/model");
@@ -132,6 +132,11 @@ fn bills(out: &str) -> Vec<(&'static str, Vec<String>)> {
         let words = [
             "license", "bom", &subject, "--format", format, "--output", &output,
         ];
+        (title, words.map(str::to_owned).to_vec())
+    };
+    let verify = |title, folder: &str| {
+        let folder = format!("{out}/{folder}");
+        let words = ["license", "verify", &folder];
         (title, words.map(str::to_owned).to_vec())
     };
     vec![
@@ -143,6 +148,8 @@ fn bills(out: &str) -> Vec<(&'static str, Vec<String>)> {
         bill("", "spdx3", "/bom.spdx3.json"),
         bill("", "cdx1.6", "/bom-1.6.cdx.json"),
         bill("", "cdx1.7", "/bom-1.7.cdx.json"),
+        verify("All of it checked against all of it.", "model"),
+        verify("", "prepared"),
     ]
 }
 

@@ -15,6 +15,7 @@ fn the_demo_goes_the_whole_way() {
         "license show",
         "license notice",
         "license bom",
+        "license verify",
     ] {
         assert!(
             shown.contains(&format!("$ stablelm {command}")),

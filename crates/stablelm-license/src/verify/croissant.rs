@@ -85,7 +85,11 @@ pub(crate) fn check_document(
         );
     }
     let url = value["url"].as_str().unwrap_or_default();
-    if !url.is_empty() && !url.contains("://") {
+    if url == "./" {
+        let reason = "`url` is the folder itself: nobody said where it is published".to_owned();
+        let step = "give `url` in the recipe, or --url to `stablelm license bom`";
+        problems.warning(check("CROISSANT-URL", "url"), path, reason, step);
+    } else if !url.is_empty() && !url.contains("://") {
         let reason = format!("`url` is `{url}`, expected an address");
         problems.error(check("CROISSANT-URL", "url"), path, reason, "correct it");
     }
