@@ -5,7 +5,7 @@
 makes random weights in the shape of StableLM-3B-4E1T (5.6 GB), turns them into GPT-NeoX checkpoints with one and with two
 tensor-parallel ranks, and runs the sides of each case in turn. `just bench-convert` calls it. Needs Linux, 25 GB of disk
 in FOLDER, numpy, and for the Python side torch and safetensors in the interpreter that runs it (without them that side
-is left out).
+is left out). With FOLDER in memory, such as /dev/shm, no disk is in the way.
 
 Before each run the input is read once, so that all sides find it in the page cache as far as it fits. `stablelm` waits
 until its output is on disk and `cp` does not: beside `cp` alone there is `cp` and `sync` of what it copied. CPU is user
@@ -50,8 +50,8 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the inputs for the next time")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    print("| case | side | wall s | CPU s (user + system) | user s | RssAnon MiB | wall by cp's | runs |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| case | side | wall s | by cp's | by cp and sync's | CPU s (user + system) | user s | RssAnon MiB | runs |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for case in options.cases.split(","):
         bench(options, case, *CASES[case])
     if not options.keep:
@@ -78,14 +78,15 @@ def bench(options, case, name, arguments, copies):
             runs[side].append(run(sides[side]))
             shutil.rmtree(output)
             os.sync()
-    baseline = statistics.median(run["wall"] for run in runs["cp"])
+    copied, synced = (statistics.median(run["wall"] for run in runs[side]) for side in ("cp", "cp and sync"))
     for side, measured in runs.items():
         median = {key: statistics.median(run[key] for run in measured) for key in measured[0]}
         cpu = median["user"] + median["system"]
         walls = " ".join(f"{run['wall']:.1f}" for run in measured)
         print(
-            f"| {case} | {side} | {median['wall']:.2f} | {cpu:.2f} | {median['user']:.2f} | "
-            f"{median['anonymous'] / 2**20:.0f} | {median['wall'] / baseline:.2f} | {walls} |",
+            f"| {case} | {side} | {median['wall']:.2f} | {median['wall'] / copied:.2f} | "
+            f"{median['wall'] / synced:.2f} | {cpu:.2f} | {median['user']:.2f} | "
+            f"{median['anonymous'] / 2**20:.0f} | {walls} |",
             flush=True,
         )
 

@@ -2,14 +2,16 @@
 //!
 //! One of the few files of this crate that know threads. A thread holds a few rows at a time, however large the tensor
 //! is, and writes them where they belong in the file; rows that lie together in the input and need no cast are written
-//! from the map as they are. The pages of the input are let go behind it.
+//! from the map as they are. The pages of the input are let go behind it. One more thread has what was written put on
+//! disk while the others go on, so that little is left to wait for at the end.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -83,7 +85,14 @@ pub fn convert(
         progress: Mutex::new(Progress::new(plan.byte_len())),
     };
     run.progress.held().done = run.bytes_of_complete_files();
-    thread_pool(plan.threads)?.broadcast(|_| run.work());
+    let pool = thread_pool(plan.threads)?;
+    let (flushes, queue) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| run.flush(queue));
+        pool.broadcast(|_| run.work(&flushes));
+        // Without senders the other thread ends when all is on disk.
+        drop(flushes);
+    });
     if let Some((_, error)) = run.error.held().take() {
         return Err(error);
     }
@@ -297,9 +306,23 @@ struct Run<'a> {
 
 /// An output file while it is written.
 struct OpenFile {
-    file: Mutex<Option<std::sync::Arc<File>>>,
+    file: Mutex<Option<Arc<File>>>,
     crcs: Mutex<Vec<u32>>,
     remaining: AtomicUsize,
+    /// Bytes written since the disk was last asked for them.
+    unflushed: AtomicU64,
+}
+
+/// Bytes of a file after which the disk begins with them.
+const FLUSH_LEN: u64 = 256 << 20;
+
+/// A file that is to be put on disk, as far as it is written.
+struct Flush {
+    /// Its place in the plan.
+    output: usize,
+    file: Arc<File>,
+    /// Whether all of it is written.
+    last: bool,
 }
 
 impl OpenFile {
@@ -308,6 +331,7 @@ impl OpenFile {
             file: Mutex::new(None),
             crcs: Mutex::new(vec![0; output.parts.len()]),
             remaining: AtomicUsize::new(output.parts.len()),
+            unflushed: AtomicU64::new(0),
         }
     }
 }
@@ -327,7 +351,7 @@ impl Run<'_> {
     }
 
     /// What each thread does: one job after another.
-    fn work(&self) {
+    fn work(&self, flushes: &Sender<Flush>) {
         let mut buffers = Buffers::default();
         loop {
             let nth = self.next.fetch_add(1, Ordering::Relaxed);
@@ -338,17 +362,47 @@ impl Run<'_> {
                 return;
             }
             let done = match job {
-                Job::Write(output, part) => self.write(output, part, &mut buffers),
+                Job::Write(output, part) => self.write(output, part, &mut buffers, flushes),
                 Job::Hash(content) => self.hash(content, &mut buffers),
             };
             if let Err(error) = done {
-                self.failed.store(true, Ordering::Relaxed);
-                let mut first = self.error.held();
-                if first.as_ref().is_none_or(|(earlier, _)| nth < *earlier) {
-                    *first = Some((nth, error));
-                }
+                self.fail(nth, error);
                 return;
             }
+        }
+    }
+
+    fn fail(&self, nth: usize, error: ConvertError) {
+        self.failed.store(true, Ordering::Relaxed);
+        let mut first = self.error.held();
+        if first.as_ref().is_none_or(|(earlier, _)| nth < *earlier) {
+            *first = Some((nth, error));
+        }
+    }
+
+    /// What one more thread does: waits for the disk, so that the others need not.
+    fn flush(&self, queue: Receiver<Flush>) {
+        for Flush { output, file, last } in queue {
+            let path = &self.plan.outputs[output].path;
+            let synced = if last {
+                file.sync_all()
+            } else {
+                file.sync_data()
+            };
+            let done = synced
+                .map_err(|source| write_error(&self.output.join(path), source))
+                .and_then(|()| self.note_file(path, last));
+            if let Err(error) = done {
+                self.fail(usize::MAX, error);
+                return;
+            }
+        }
+    }
+
+    fn note_file(&self, path: &Path, is_whole: bool) -> Result<(), ConvertError> {
+        match self.journal.held().as_deref_mut() {
+            Some(journal) if is_whole => journal.note_file(path).map_err(ConvertError::Journal),
+            _ => Ok(()),
         }
     }
 
@@ -406,7 +460,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn write(&self, output: usize, part: usize, buffers: &mut Buffers) -> Result<(), ConvertError> {
+    fn write(
+        &self,
+        output: usize,
+        part: usize,
+        buffers: &mut Buffers,
+        flushes: &Sender<Flush>,
+    ) -> Result<(), ConvertError> {
         let (planned, open) = (&self.plan.outputs[output], &self.files[output]);
         let tensor = &planned.parts[part];
         let path = self.output.join(&planned.path);
@@ -443,8 +503,18 @@ impl Run<'_> {
         if let Some(crc) = sink.crc.take() {
             open.crcs.held()[part] = crc.finalize();
         }
-        if open.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.finish(planned, open, &file, &path)?;
+        let last = open.remaining.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            let crcs = open.crcs.held();
+            write_frame(&planned.frame, &file, &crcs).map_err(|source| write_error(&path, source))?;
+            *open.file.held() = None;
+        }
+        let len = tensor.byte_len();
+        let unflushed = open.unflushed.fetch_add(len, Ordering::Relaxed) + len;
+        if last || unflushed >= FLUSH_LEN {
+            open.unflushed.store(0, Ordering::Relaxed);
+            // After an error over there nothing is flushed any more, and this thread is about to see that.
+            let _ = flushes.send(Flush { output, file, last });
         }
         Ok(())
     }
@@ -474,47 +544,30 @@ impl Run<'_> {
         let mut ranks = split(tensor.rule, extent, &parameters, *num_ranks);
         Ok(ranks.swap_remove(*rank).into_owned())
     }
+}
 
-    /// Writes what is around the tensors of a file, and waits until it is on disk.
-    fn finish(
-        &self,
-        planned: &Output,
-        open: &OpenFile,
-        file: &File,
-        path: &Path,
-    ) -> Result<(), ConvertError> {
-        let crcs = open.crcs.held().clone();
-        let write = || {
-            match &planned.frame {
-                Frame::Safetensors { header, .. } => write_at(file, header, 0)?,
-                Frame::Torch { layout, pickle } => {
-                    for (offset, bytes) in layout.frame(pickle, &crcs) {
-                        write_at(file, &bytes, offset)?;
-                    }
-                }
+/// Writes what is around the tensors of a file.
+fn write_frame(frame: &Frame, file: &File, crcs: &[u32]) -> io::Result<()> {
+    match frame {
+        Frame::Safetensors { header, .. } => write_at(file, header, 0),
+        Frame::Torch { layout, pickle } => {
+            for (offset, bytes) in layout.frame(pickle, crcs) {
+                write_at(file, &bytes, offset)?;
             }
-            file.sync_all()
-        };
-        write().map_err(|source| write_error(path, source))?;
-        *open.file.held() = None;
-        if let Some(journal) = self.journal.held().as_deref_mut() {
-            journal
-                .note_file(&planned.path)
-                .map_err(ConvertError::Journal)?;
+            Ok(())
         }
-        Ok(())
     }
 }
 
 impl OpenFile {
     /// Makes the file for the first tensor that is written to it.
-    fn file(&self, path: &Path) -> io::Result<std::sync::Arc<File>> {
+    fn file(&self, path: &Path) -> io::Result<Arc<File>> {
         let mut slot = self.file.held();
         if let Some(file) = slot.as_ref() {
-            return Ok(std::sync::Arc::clone(file));
+            return Ok(Arc::clone(file));
         }
-        let file = std::sync::Arc::new(File::create(path)?);
-        *slot = Some(std::sync::Arc::clone(&file));
+        let file = Arc::new(File::create(path)?);
+        *slot = Some(Arc::clone(&file));
         Ok(file)
     }
 }
