@@ -20,6 +20,8 @@ pub(crate) struct StagedDir {
     target: PathBuf,
     overwrite: bool,
     done: bool,
+    /// Whether all is to be on disk before the folder gets its name.
+    sync: bool,
     /// Says of a folder that was not completed whether it stays, to be gone on with.
     stays: fn(&Path) -> bool,
     /// Held until the folder is renamed or removed.
@@ -75,6 +77,7 @@ impl StagedDir {
             target: target.to_owned(),
             overwrite,
             done: false,
+            sync: true,
             stays: is_resumable,
             _lock: lock,
         })
@@ -89,6 +92,7 @@ impl StagedDir {
             target: target.to_owned(),
             overwrite,
             done: false,
+            sync: true,
             stays: |_| false,
             _lock: lock,
         })
@@ -117,6 +121,7 @@ impl StagedDir {
             target: target.to_owned(),
             overwrite: false,
             done: false,
+            sync: true,
             stays: |_| false,
             _lock: lock,
         })
@@ -125,6 +130,12 @@ impl StagedDir {
     /// Returns the folder to write into.
     pub(crate) fn path(&self) -> &Path {
         &self.staging
+    }
+
+    /// Lets the folder get its name as soon as the system has all bytes, whether or not the disk has them.
+    pub(crate) fn without_sync(mut self) -> Self {
+        self.sync = false;
+        self
     }
 
     /// Syncs everything and gives the folder its name.
@@ -138,7 +149,9 @@ impl StagedDir {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        sync_tree(&self.staging)?;
+        if self.sync {
+            sync_tree(&self.staging)?;
+        }
         if self.overwrite && self.target.exists() {
             let old = sibling(&self.target, "replaced");
             fs::rename(&self.target, &old)?;
@@ -193,6 +206,7 @@ impl StagedPrefix {
             target: prefix.to_owned(),
             overwrite,
             done: false,
+            sync: true,
             stays: |_| false,
             _lock: lock,
         };

@@ -8,7 +8,8 @@ in FOLDER, numpy, and for the Python side torch and safetensors in the interpret
 is left out). With FOLDER in memory, such as /dev/shm, no disk is in the way.
 
 Before each run the input is read once, so that all sides find it in the page cache as far as it fits. `stablelm` waits
-until its output is on disk and `cp` does not: beside `cp` alone there is `cp` and `sync` of what it copied. CPU is user
+until its output is on disk, which `cp` does not: there is also `stablelm --no-sync`, to be compared with `cp`, and `cp`
+with `sync` of what it copied, to be compared with `stablelm`. The Python side does not wait either. CPU is user
 and system time of the process and its children; memory is the largest `RssAnon`, which leaves out pages of files. The
 Python side is torch.load(mmap=True) of every layer file, the rows of query, key and value taken apart, and
 safetensors.torch.save_file in shards of at most 5 GB; it checks and hashes nothing.
@@ -62,7 +63,8 @@ def main():
 def bench(options, case, name, arguments, copies):
     source = make(options, name)
     output = options.folder / "output"
-    sides = {"stablelm": [str(options.stablelm), "convert", str(source), str(output), "-q", *arguments]}
+    command = [str(options.stablelm), "convert", str(source), str(output), "-q", *arguments]
+    sides = {"stablelm": command, "stablelm --no-sync": [*command, "--no-sync"]}
     copy = " && ".join(f"cp -r '{source}' '{output}/{nth}'" for nth in range(copies))
     sides["cp"] = ["sh", "-c", f"mkdir '{output}' && {copy}"]
     sides["cp and sync"] = ["sh", "-c", f"mkdir '{output}' && {copy} && find '{output}' -type f -exec sync {{}} +"]

@@ -48,6 +48,8 @@ pub struct ConvertOptions {
     pub allow_drop: Vec<String>,
     /// Goes into every safetensors file; `"format": "pt"` is added.
     pub metadata: BTreeMap<String, String>,
+    /// Whether to wait until all is on disk.
+    pub sync: bool,
     /// Threads to work with. The output does not depend on it.
     pub threads: NonZeroUsize,
 }

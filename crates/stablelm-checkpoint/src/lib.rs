@@ -16,6 +16,7 @@
 //!     dtype: None,
 //!     allow_drop: Vec::new(),
 //!     metadata: BTreeMap::new(),
+//!     sync: true,
 //!     threads: NonZeroUsize::MIN,
 //! };
 //! let plan = plan(&checkpoint, &options)?;

@@ -18,13 +18,15 @@ pub(crate) struct Attention<B: Backend> {
 }
 
 impl<B: Backend> Attention<B> {
-    /// Returns the attention of new positions over themselves and all that `cache` holds; they join the cache.
+    /// Returns the attention of new positions over themselves and all that their cache holds, which they join.
+    ///
+    /// All are of one sequence where there is one cache; else each is of its own.
     pub(crate) fn forward(
         &self,
         backend: &B,
         input: &B::Tensor,
         angles: &Angles,
-        cache: &mut B::LayerCache,
+        caches: &mut [&mut B::LayerCache],
     ) -> Result<B::Tensor, BackendError> {
         let head_dim = self.shape.head_dim;
         let projections = [&self.query, &self.key, &self.value];
@@ -39,8 +41,13 @@ impl<B: Backend> Attention<B> {
         };
         let queries = heads(queries, self.query_norm.as_ref())?;
         let keys = heads(keys, self.key_norm.as_ref())?;
-        backend.append(cache, &keys, &values)?;
-        let attended = backend.attend(&queries, cache, self.shape)?;
+        let attended = match caches {
+            [cache] => {
+                backend.append(cache, &keys, &values)?;
+                backend.attend(&queries, cache, self.shape)?
+            }
+            caches => backend.attend_each(&queries, &keys, &values, caches, self.shape)?,
+        };
         self.output.forward(backend, &attended)
     }
 }

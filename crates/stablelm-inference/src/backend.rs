@@ -140,8 +140,42 @@ pub(crate) trait Backend: Send + Sync + 'static {
         factor: Option<&Self::Tensor>,
     ) -> Result<(), BackendError>;
 
-    /// Returns the last row alone.
-    fn last_row(&self, tensor: &Self::Tensor) -> Result<Self::Tensor, BackendError>;
+    /// Appends each row of the keys and values to a cache of its own, and attends over that from the same row of `queries`.
+    ///
+    /// There are as many rows as caches. Each row gets what [`append`](Self::append) and [`attend`](Self::attend) give it.
+    fn attend_each(
+        &self,
+        queries: &Self::Tensor,
+        keys: &Self::Tensor,
+        values: &Self::Tensor,
+        caches: &mut [&mut Self::LayerCache],
+        shape: HeadShape,
+    ) -> Result<Self::Tensor, BackendError> {
+        self.attend_one_by_one(queries, keys, values, caches, shape)
+    }
+
+    /// Does what [`attend_each`](Self::attend_each) does with the other operations.
+    fn attend_one_by_one(
+        &self,
+        queries: &Self::Tensor,
+        keys: &Self::Tensor,
+        values: &Self::Tensor,
+        caches: &mut [&mut Self::LayerCache],
+        shape: HeadShape,
+    ) -> Result<Self::Tensor, BackendError> {
+        let attend = |(nth, cache): (usize, &mut &mut Self::LayerCache)| {
+            self.append(cache, &self.row(keys, nth)?, &self.row(values, nth)?)?;
+            self.attend(&self.row(queries, nth)?, cache, shape)
+        };
+        let rows: Result<Vec<_>, _> = caches.iter_mut().enumerate().map(attend).collect();
+        self.stack(&rows?)
+    }
+
+    /// Returns one row alone.
+    fn row(&self, tensor: &Self::Tensor, nth: usize) -> Result<Self::Tensor, BackendError>;
+
+    /// Returns tensors of equal width, one after the other; there is at least one.
+    fn stack(&self, tensors: &[Self::Tensor]) -> Result<Self::Tensor, BackendError>;
 
     /// Copies the values to host memory, row after row.
     fn to_host(&self, tensor: &Self::Tensor) -> Result<Vec<f32>, BackendError>;

@@ -5,6 +5,8 @@
 //! - parallel, one norm (StableLM 2 12B): `x += a(n1 x) + m(n1 x)`;
 //! - parallel, two norms (GPT-NeoX): `x += a(n1 x) + m(n2 x)`.
 
+use std::ops::ControlFlow;
+
 use crate::attention::Attention;
 use crate::backend::{Backend, BackendError, HeadShape};
 use crate::kv_cache::{KvCache, KvDtype};
@@ -52,10 +54,41 @@ pub(crate) enum Rows {
     All,
 }
 
+/// What is asked of [`Sequence::feed_likeliest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Likeliest {
+    /// The token to begin with.
+    pub(crate) first: u32,
+    /// Tokens from here on are not chosen.
+    pub(crate) choosable: usize,
+    /// How many are given at most.
+    pub(crate) most: usize,
+}
+
 /// A network of any backend, ready to read sequences.
 pub(crate) trait Network: Send + Sync {
     /// Begins a sequence that is expected to reach `reserve` positions.
     fn start(&self, reserve: usize) -> Result<Box<dyn Sequence + '_>, BackendError>;
+
+    /// Makes place for sequences that are read side by side.
+    fn start_many(&self) -> Box<dyn Sequences + '_>;
+}
+
+/// Sequences that are read side by side, counted from 0.
+pub(crate) trait Sequences {
+    /// Begins one more, that is expected to reach `reserve` positions.
+    fn begin(&mut self, reserve: usize) -> Result<(), BackendError>;
+
+    /// Feeds one of them, as [`Sequence::feed`] does.
+    fn feed(&mut self, nth: usize, ids: &[u32], rows: Rows) -> Result<Vec<f32>, BackendError>;
+
+    /// Feeds a token to each of some sequences, in their order, and returns the logits after it, row after row.
+    ///
+    /// After an error none of them has read its token.
+    fn step(&mut self, tokens: &[(usize, u32)]) -> Result<Vec<f32>, BackendError>;
+
+    /// Forgets every position of a sequence from `len` on, as [`Sequence::truncate`] does.
+    fn truncate(&mut self, nth: usize, len: usize);
 }
 
 /// One sequence that is being read.
@@ -64,6 +97,20 @@ pub(crate) trait Sequence {
     ///
     /// `ids` are not empty, and name rows of the embedding.
     fn feed(&mut self, ids: &[u32], rows: Rows) -> Result<Vec<f32>, BackendError>;
+
+    /// Feeds a token, then the likeliest one after it (of equals, the lowest), and so on.
+    ///
+    /// Each of the likeliest is given to `on_token` until that breaks or as many as asked for were given; `None` says that
+    /// logits were not finite, and is the last. Returns how many were given, which is how many were fed: the first token,
+    /// and all that were given but the last. `None` is returned where a backend leaves the choice to the caller, and has
+    /// done nothing.
+    fn feed_likeliest(
+        &mut self,
+        _likeliest: Likeliest,
+        _on_token: &mut dyn FnMut(Option<u32>) -> ControlFlow<()>,
+    ) -> Result<Option<usize>, BackendError> {
+        Ok(None)
+    }
 
     /// Forgets every position from `len` on, and what a failed [`feed`](Self::feed) left behind.
     fn truncate(&mut self, len: usize);
@@ -76,12 +123,48 @@ struct DecoderSequence<'a, B: Backend> {
 
 impl<B: Backend> Network for Decoder<B> {
     fn start(&self, reserve: usize) -> Result<Box<dyn Sequence + '_>, BackendError> {
-        let layers = self.layers.len();
-        let cache = KvCache::new(&self.backend, layers, self.shape, self.kv_dtype, reserve)?;
+        let cache = self.new_cache(reserve)?;
         Ok(Box::new(DecoderSequence {
             decoder: self,
             cache,
         }))
+    }
+
+    fn start_many(&self) -> Box<dyn Sequences + '_> {
+        Box::new(DecoderSequences {
+            decoder: self,
+            caches: Vec::new(),
+        })
+    }
+}
+
+struct DecoderSequences<'a, B: Backend> {
+    decoder: &'a Decoder<B>,
+    caches: Vec<KvCache<B>>,
+}
+
+impl<B: Backend> Sequences for DecoderSequences<'_, B> {
+    fn begin(&mut self, reserve: usize) -> Result<(), BackendError> {
+        let cache = self.decoder.new_cache(reserve)?;
+        self.caches.push(cache);
+        Ok(())
+    }
+
+    fn feed(&mut self, nth: usize, ids: &[u32], rows: Rows) -> Result<Vec<f32>, BackendError> {
+        self.decoder.feed(&mut self.caches[nth], ids, rows)
+    }
+
+    fn step(&mut self, tokens: &[(usize, u32)]) -> Result<Vec<f32>, BackendError> {
+        let mut wanted = tokens.iter().peekable();
+        let mut is_wanted = |nth: &usize| wanted.next_if(|(wanted, _)| wanted == nth).is_some();
+        let caches = self.caches.iter_mut().enumerate();
+        let caches = caches.filter(|(nth, _)| is_wanted(nth)).map(|(_, cache)| cache);
+        let ids: Vec<u32> = tokens.iter().map(|(_, id)| *id).collect();
+        self.decoder.step(&mut caches.collect::<Vec<_>>(), &ids)
+    }
+
+    fn truncate(&mut self, nth: usize, len: usize) {
+        self.decoder.truncate(&mut self.caches[nth], len);
     }
 }
 
@@ -96,6 +179,12 @@ impl<B: Backend> Sequence for DecoderSequence<'_, B> {
 }
 
 impl<B: Backend> Decoder<B> {
+    /// Returns an empty cache.
+    pub(crate) fn new_cache(&self, reserve: usize) -> Result<KvCache<B>, BackendError> {
+        let layers = self.layers.len();
+        KvCache::new(&self.backend, layers, self.shape, self.kv_dtype, reserve)
+    }
+
     /// Feeds the next tokens of the sequence that `cache` holds, as [`Sequence::feed`] does.
     pub(crate) fn feed(
         &self,
@@ -104,16 +193,50 @@ impl<B: Backend> Decoder<B> {
         rows: Rows,
     ) -> Result<Vec<f32>, BackendError> {
         let backend = &self.backend;
-        let angles = self.rotary.angles(cache.len, ids.len());
+        let angles = self.rotary.angles(cache.len..cache.len + ids.len());
         let mut stream = backend.embed(&self.embed_tokens, ids)?;
         for (layer, cache) in self.layers.iter().zip(&mut cache.layers) {
-            layer.forward(backend, &mut stream, &angles, cache)?;
+            layer.forward(backend, &mut stream, &angles, &mut [cache])?;
         }
         cache.len += ids.len();
         if rows == Rows::Last {
-            stream = backend.last_row(&stream)?;
+            stream = backend.row(&stream, ids.len() - 1)?;
         }
-        let normed = self.final_norm.forward(backend, &stream)?;
+        self.logits(&stream)
+    }
+
+    /// Feeds the next token of each of several sequences, as [`Sequences::step`] does.
+    fn step(&self, caches: &mut [&mut KvCache<B>], ids: &[u32]) -> Result<Vec<f32>, BackendError> {
+        let logits = self.step_or_stop(caches, ids);
+        for cache in caches {
+            match logits {
+                Ok(_) => cache.len += 1,
+                // Some layers may have read the token, and some not.
+                Err(_) => self.truncate(cache, cache.len),
+            }
+        }
+        logits
+    }
+
+    fn step_or_stop(
+        &self,
+        caches: &mut [&mut KvCache<B>],
+        ids: &[u32],
+    ) -> Result<Vec<f32>, BackendError> {
+        let backend = &self.backend;
+        let angles = self.rotary.angles(caches.iter().map(|cache| cache.len));
+        let mut stream = backend.embed(&self.embed_tokens, ids)?;
+        for (nth, layer) in self.layers.iter().enumerate() {
+            let caches = caches.iter_mut().map(|cache| &mut cache.layers[nth]);
+            let mut caches: Vec<&mut B::LayerCache> = caches.collect();
+            layer.forward(backend, &mut stream, &angles, &mut caches)?;
+        }
+        self.logits(&stream)
+    }
+
+    fn logits(&self, stream: &B::Tensor) -> Result<Vec<f32>, BackendError> {
+        let backend = &self.backend;
+        let normed = self.final_norm.forward(backend, stream)?;
         let head = self.lm_head.as_ref();
         let head = head.unwrap_or(&self.embed_tokens);
         backend.to_host(&backend.linear(&normed, head, None)?)
@@ -134,10 +257,10 @@ impl<B: Backend> Layer<B> {
         backend: &B,
         stream: &mut B::Tensor,
         angles: &Angles,
-        cache: &mut B::LayerCache,
+        caches: &mut [&mut B::LayerCache],
     ) -> Result<(), BackendError> {
         let normed = self.input_norm.forward(backend, stream)?;
-        let attended = self.attention.forward(backend, &normed, angles, cache)?;
+        let attended = self.attention.forward(backend, &normed, angles, caches)?;
         let fed = match &self.residual {
             Residual::Sequential(norm) => {
                 backend.add(stream, &attended)?;

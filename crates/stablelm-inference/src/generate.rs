@@ -6,7 +6,7 @@ use std::time::Instant;
 use stablelm_model::ModelConfig;
 
 use crate::backend::BackendError;
-use crate::decoder::Rows;
+use crate::decoder::{Likeliest, Rows};
 use crate::draw::choose;
 use crate::logprobs::{LogSoftmax, TokenLogprobs};
 use crate::model::Model;
@@ -17,7 +17,7 @@ use crate::session::Session;
 pub(crate) const PREFILL_CHUNK: usize = 512;
 
 /// How far ahead the cache is reserved; beyond that it grows by doubling.
-const RESERVED_TOKENS: usize = 256;
+pub(crate) const RESERVED_TOKENS: usize = 256;
 
 /// What to generate and what to tell of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,46 +157,28 @@ pub(crate) fn write(
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
 ) -> Result<Generation, GenerateError> {
-    let config = session.model().config();
-    check_ids(config, prompt)?;
-    options.sampling.validate()?;
-    if options.vocab_size == 0 {
-        return Err(SamplingError::Nothing { name: "vocab_size" }.into());
-    }
-    let room = config.max_position_embeddings - prompt.len();
-    let max_new_tokens = options.max_new_tokens.min(room);
+    let mut text = Text::new(session.model().config(), prompt, options)?;
     let started = Instant::now();
-    let mut writer = Writer {
-        padded_vocab_size: config.padded_vocab_size,
-        session,
-        options,
-        history: prompt.to_vec(),
-        logprobs: Vec::new(),
-    };
     let reused_tokens = if options.prompt_logprobs {
-        writer.session.truncate(0);
+        session.truncate(0);
         0
     } else {
-        writer.session.reuse(prompt)
+        session.reuse(prompt)
     };
-    let (logits, prompt_logprobs) = writer.prefill()?;
-    let prefill_s = started.elapsed().as_secs_f64();
+    let mut logits = text.prefill(reused_tokens, &mut |ids, rows| session.feed(ids, rows))?;
+    text.timings.prefill_s = started.elapsed().as_secs_f64();
     let decoding = Instant::now();
-    let finish_reason = writer.decode(logits, max_new_tokens, on_token)?;
-    let ids = writer.history.split_off(prompt.len());
-    Ok(Generation {
-        timings: Timings {
-            prefill_s,
-            decode_s: decoding.elapsed().as_secs_f64(),
-            prefill_tokens: prompt.len() - reused_tokens,
-            reused_tokens,
-            decode_tokens: ids.len().saturating_sub(1),
-        },
-        ids,
-        finish_reason,
-        logprobs: writer.logprobs,
-        prompt_logprobs,
-    })
+    while text.finish_reason.is_none() {
+        text.add(&logits, on_token)?;
+        if text.is_plainly_greedy() {
+            while text.finish_reason.is_none() && text.add_likeliest(session, on_token)? {}
+        }
+        if text.finish_reason.is_none() {
+            logits = session.feed(&[text.last()], Rows::Last)?;
+        }
+    }
+    text.timings.decode_s = decoding.elapsed().as_secs_f64();
+    Ok(text.into_generation())
 }
 
 /// Refuses a prompt that the model can't read.
@@ -219,79 +201,182 @@ pub(crate) fn check_ids(config: &ModelConfig, ids: &[u32]) -> Result<(), Generat
     }
 }
 
-/// A sequence that is being written.
-struct Writer<'a, 'm> {
-    session: &'a mut Session<'m>,
-    padded_vocab_size: usize,
+/// How positions are fed: the ids of the next ones, and which logits to return.
+pub(crate) type Feed<'a> = dyn FnMut(&[u32], Rows) -> Result<Vec<f32>, GenerateError> + 'a;
+
+/// A text that is being written.
+pub(crate) struct Text<'a> {
     options: &'a GenerateOptions,
+    padded_vocab_size: usize,
+    prompt_len: usize,
+    /// How long the history may get.
+    most: usize,
     /// The prompt and what was added to it.
     history: Vec<u32>,
     logprobs: Vec<TokenLogprobs>,
+    prompt_logprobs: Vec<Option<TokenLogprobs>>,
+    /// Why nothing is added any more.
+    pub(crate) finish_reason: Option<FinishReason>,
+    /// The seconds are the caller's to fill in.
+    pub(crate) timings: Timings,
 }
 
-impl Writer<'_, '_> {
-    /// Feeds what the session does not hold of the prompt; returns the last logits and the prompt's log-probabilities.
-    fn prefill(&mut self) -> Result<(Vec<f32>, Vec<Option<TokenLogprobs>>), GenerateError> {
+impl<'a> Text<'a> {
+    /// Begins with a prompt, after making sure that it can be continued.
+    pub(crate) fn new(
+        config: &ModelConfig,
+        prompt: &[u32],
+        options: &'a GenerateOptions,
+    ) -> Result<Self, GenerateError> {
+        check_ids(config, prompt)?;
+        options.sampling.validate()?;
+        if options.vocab_size == 0 {
+            return Err(SamplingError::Nothing { name: "vocab_size" }.into());
+        }
+        let most = prompt.len().saturating_add(options.max_new_tokens);
+        Ok(Self {
+            options,
+            padded_vocab_size: config.padded_vocab_size,
+            prompt_len: prompt.len(),
+            most: most.min(config.max_position_embeddings),
+            history: prompt.to_vec(),
+            logprobs: Vec::new(),
+            prompt_logprobs: Vec::new(),
+            finish_reason: None,
+            timings: Timings::default(),
+        })
+    }
+
+    /// Feeds the prompt from position `start` on, before which it has been read, and returns the last logits.
+    pub(crate) fn prefill(
+        &mut self,
+        mut start: usize,
+        feed: &mut Feed<'_>,
+    ) -> Result<Vec<f32>, GenerateError> {
         let rows = if self.options.prompt_logprobs {
             Rows::All
         } else {
             Rows::Last
         };
+        self.timings.reused_tokens = start;
+        self.timings.prefill_tokens = self.prompt_len - start;
         let mut last = Vec::new();
-        let mut logprobs = Vec::new();
-        let mut start = self.session.ids().len();
         for chunk in self.history[start..].chunks(PREFILL_CHUNK) {
-            let logits = self.session.feed(chunk, rows)?;
+            let logits = feed(chunk, rows)?;
             if rows == Rows::All {
                 if start == 0 {
-                    logprobs.push(None);
+                    self.prompt_logprobs.push(None);
                 }
                 for (row, position) in logits.chunks_exact(self.padded_vocab_size).zip(start..) {
                     check_finite(row, position)?;
                     if let Some(next) = self.history.get(position + 1) {
-                        logprobs.push(Some(self.token_logprobs(row, *next)));
+                        let logprobs = self.token_logprobs(row, *next);
+                        self.prompt_logprobs.push(Some(logprobs));
                     }
                 }
             }
             last = logits;
             start += chunk.len();
         }
+        self.finish_if_full();
         let last = last.split_off(last.len() - self.padded_vocab_size);
         check_finite(&last, self.history.len() - 1)?;
-        Ok((last, logprobs))
+        Ok(last)
     }
 
-    /// Adds tokens to the history until there is a reason not to.
-    fn decode(
+    /// Adds the token that the logits after the last one lead to.
+    pub(crate) fn add(
         &mut self,
-        mut logits: Vec<f32>,
-        max_new_tokens: usize,
+        logits: &[f32],
         on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
-    ) -> Result<FinishReason, GenerateError> {
+    ) -> Result<(), GenerateError> {
         let options = self.options;
-        for index in 0..max_new_tokens {
-            if index > 0 {
-                let last = self.history.len() - 1;
-                logits = self.session.feed(&self.history[last..], Rows::Last)?;
-                check_finite(&logits, last)?;
+        check_finite(logits, self.history.len() - 1)?;
+        let id = choose(
+            logits,
+            &self.history,
+            options.vocab_size,
+            &options.sampling,
+        )
+        .expect("a vocabulary with ids leaves at least one of them");
+        let logprobs = options.logprobs.map(|_| self.token_logprobs(logits, id));
+        self.push(GeneratedToken { id, logprobs }, on_token);
+        Ok(())
+    }
+
+    /// Whether the likeliest token is added each time, and nothing else is asked of the logits.
+    fn is_plainly_greedy(&self) -> bool {
+        let sampling = &self.options.sampling;
+        let penalizes = (sampling.repetition_penalty - 1.0).abs() > 0.0;
+        sampling.is_greedy() && !penalizes && self.options.logprobs.is_none()
+    }
+
+    /// Adds likeliest tokens as the device chooses them; returns false where it does not.
+    fn add_likeliest(
+        &mut self,
+        session: &mut Session<'_>,
+        on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
+    ) -> Result<bool, GenerateError> {
+        let likeliest = Likeliest {
+            first: self.last(),
+            choosable: self.options.vocab_size,
+            most: self.most - self.history.len(),
+        };
+        let mut is_broken = false;
+        let has_chosen = session.feed_likeliest(likeliest, &mut |id| {
+            let Some(id) = id else {
+                is_broken = true;
+                return ControlFlow::Break(());
+            };
+            let logprobs = None;
+            self.push(GeneratedToken { id, logprobs }, on_token);
+            match self.finish_reason {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
             }
-            let id = choose(
-                &logits,
-                &self.history,
-                options.vocab_size,
-                &options.sampling,
-            )
-            .expect("a vocabulary with ids leaves at least one of them");
-            let logprobs = options.logprobs.map(|_| self.token_logprobs(&logits, id));
-            self.history.push(id);
-            let token = GeneratedToken { id, logprobs };
-            let flow = on_token(&token);
-            self.logprobs.extend(token.logprobs);
-            if flow.is_break() || options.eos_token_ids.contains(&id) {
-                return Ok(FinishReason::Stop);
-            }
+        })?;
+        if is_broken {
+            let position = self.history.len() - 1;
+            return Err(GenerateError::NonFinite { position });
         }
-        Ok(FinishReason::Length)
+        Ok(has_chosen)
+    }
+
+    fn push(
+        &mut self,
+        token: GeneratedToken,
+        on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
+    ) {
+        self.history.push(token.id);
+        let flow = on_token(&token);
+        self.logprobs.extend(token.logprobs);
+        self.finish_if_full();
+        if flow.is_break() || self.options.eos_token_ids.contains(&token.id) {
+            self.finish_reason = Some(FinishReason::Stop);
+        }
+    }
+
+    fn finish_if_full(&mut self) {
+        if self.history.len() >= self.most {
+            self.finish_reason = Some(FinishReason::Length);
+        }
+    }
+
+    /// Returns the token that was added last, or the prompt's last one.
+    pub(crate) fn last(&self) -> u32 {
+        self.history[self.history.len() - 1]
+    }
+
+    pub(crate) fn into_generation(mut self) -> Generation {
+        let ids = self.history.split_off(self.prompt_len);
+        self.timings.decode_tokens = ids.len().saturating_sub(1);
+        Generation {
+            ids,
+            finish_reason: self.finish_reason.unwrap_or(FinishReason::Length),
+            logprobs: self.logprobs,
+            prompt_logprobs: self.prompt_logprobs,
+            timings: self.timings,
+        }
     }
 
     fn token_logprobs(&self, logits: &[f32], id: u32) -> TokenLogprobs {

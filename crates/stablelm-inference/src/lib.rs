@@ -2,7 +2,7 @@
 //!
 //! [`load`] takes weights from any [`TensorSource`](stablelm_model::TensorSource) onto a device, after checking that
 //! they are those of the configuration; [`generate`] continues a prompt, one token at a time; a [`Session`] does so
-//! again and again, and reads only what is new. Texts, files and the terminal stay outside; [`gguf`] is the one reader
+//! again and again, and reads only what is new; a [`Batch`] continues several side by side. Texts, files and the terminal stay outside; [`gguf`] is the one reader
 //! here, because the tensor library brings it along.
 //!
 //! ```
@@ -52,6 +52,7 @@
 
 mod attention;
 mod backend;
+mod batch;
 #[doc(hidden)]
 pub mod bench_support;
 mod broken;
@@ -80,6 +81,7 @@ mod stored;
 mod weights;
 
 pub use backend::BackendError;
+pub use batch::{Batch, Finished};
 pub use broken::{NonFiniteTensor, find_non_finite};
 pub use check::{LoadError, TensorMismatch};
 #[doc(hidden)]

@@ -9,7 +9,7 @@ use crate::check::{LoadError, check};
 use crate::cpu::Cpu;
 use crate::cuda::Cuda;
 use crate::cuda::decode::CudaNetwork;
-use crate::decoder::{Network, Rows, Sequence};
+use crate::decoder::{Network, Rows, Sequence, Sequences};
 use crate::device::Device;
 use crate::generate::{GenerateError, PREFILL_CHUNK, check_ids};
 use crate::stored::WeightDtype;
@@ -151,6 +151,10 @@ impl Model {
 
     pub(crate) fn start(&self, reserve: usize) -> Result<Box<dyn Sequence + '_>, BackendError> {
         self.network.start(reserve)
+    }
+
+    pub(crate) fn start_many(&self) -> Box<dyn Sequences + '_> {
+        self.network.start_many()
     }
 }
 

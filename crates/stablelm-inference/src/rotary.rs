@@ -4,7 +4,7 @@
 //! Angles are computed in f64 and only their sine and cosine are rounded to f32: a table in the model's own dtype
 //! is wrong at long range.
 
-/// Sines and cosines of a run of positions, `[positions, pairs]` each.
+/// Sines and cosines of some positions, `[positions, pairs]` each.
 pub(crate) struct Angles {
     pub(crate) pairs: usize,
     pub(crate) cos: Vec<f32>,
@@ -31,15 +31,15 @@ impl Rotary {
         self.frequencies.len()
     }
 
-    /// Returns the angles of `len` positions from `start` on.
+    /// Returns the angles of some positions.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the rounding to f32 that the module is about"
     )]
-    pub(crate) fn angles(&self, start: usize, len: usize) -> Angles {
+    pub(crate) fn angles(&self, positions: impl IntoIterator<Item = usize>) -> Angles {
         let pairs = self.frequencies.len();
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        for position in start..start + len {
+        for position in positions {
             for frequency in &self.frequencies {
                 let angle = position as f64 * frequency;
                 cos.push(angle.cos() as f32);
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn angles_are_exact_far_beyond_the_reach_of_bf16() {
         // 20 rotated dimensions as in StableLM-3B-4E1T: the second frequency is 10000^(-1/10).
-        let angles = Rotary::new(20, 10_000.0).angles(4000, 2);
+        let angles = Rotary::new(20, 10_000.0).angles(4000..4002);
         assert_eq!(angles.pairs, 10);
         let expected = (4001.0 * 10_000f64.powf(-0.1)).cos();
         assert!((f64::from(angles.cos[11]) - expected).abs() < 1e-7);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crate::decoder::{Rows, Sequence};
+use crate::decoder::{Likeliest, Rows, Sequence};
 use crate::generate::{GenerateError, GenerateOptions, GeneratedToken, Generation, write};
 use crate::model::Model;
 
@@ -64,6 +64,30 @@ impl<'a> Session<'a> {
         let len = common.count().min(prompt.len().saturating_sub(1));
         self.truncate(len);
         len
+    }
+
+    /// Reads tokens as [`Sequence::feed_likeliest`] does; returns false where nothing was done.
+    pub(crate) fn feed_likeliest(
+        &mut self,
+        likeliest: Likeliest,
+        on_token: &mut dyn FnMut(Option<u32>) -> ControlFlow<()>,
+    ) -> Result<bool, GenerateError> {
+        let mut ids = vec![likeliest.first];
+        let mut give = |token: Option<u32>| {
+            ids.extend(token);
+            on_token(token)
+        };
+        match self.sequence.feed_likeliest(likeliest, &mut give) {
+            Ok(None) => Ok(false),
+            Ok(Some(fed)) => {
+                self.ids.extend_from_slice(&ids[..fed]);
+                Ok(true)
+            }
+            Err(error) => {
+                self.sequence.truncate(self.ids.len());
+                Err(error.into())
+            }
+        }
     }
 
     /// Reads the next tokens and returns the logits asked for.

@@ -66,6 +66,11 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
             drop(std::fs::remove_file(staged.path().join(JOURNAL_FILE)));
         }
     })?;
+    let staged = if args.no_sync {
+        staged.without_sync()
+    } else {
+        staged
+    };
     staged.commit()?;
     for warning in &converted.warnings {
         ui.warn(&format!(
@@ -107,6 +112,10 @@ fn to_gguf(
     if args.existing.resume {
         let what = anyhow!("a GGUF file is written in one go");
         return Err(CommandError::usage(what).hint("leave out --resume"));
+    }
+    if args.no_sync {
+        let what = anyhow!("a GGUF file is always on disk before it gets its name");
+        return Err(CommandError::usage(what).hint("leave out --no-sync"));
     }
     let threads = settings::threads(args.threads)?;
     let digest = if args.dry_run {
@@ -295,6 +304,7 @@ fn options(args: &Convert, checkpoint: &Checkpoint) -> Result<ConvertOptions, Co
         dtype,
         allow_drop: args.allow_drop.clone(),
         metadata: BTreeMap::new(),
+        sync: !args.no_sync,
         threads: settings::threads(args.threads)?,
     })
 }

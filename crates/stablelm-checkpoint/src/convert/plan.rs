@@ -33,6 +33,8 @@ pub struct Plan {
     #[serde(skip)]
     pub(crate) small_files: Vec<(PathBuf, Vec<u8>)>,
     #[serde(skip)]
+    pub(crate) sync: bool,
+    #[serde(skip)]
     pub(crate) threads: usize,
 }
 
@@ -294,6 +296,7 @@ pub fn plan(checkpoint: &Checkpoint, options: &ConvertOptions) -> Result<Plan, C
         contents,
         outputs,
         small_files,
+        sync: options.sync,
         threads: options.threads.get(),
     })
 }

@@ -57,7 +57,7 @@ pub struct NonFinite {
     pub nan: u64,
 }
 
-/// Writes what a plan says into an existing folder and waits until it is on disk.
+/// Writes what a plan says into an existing folder and waits until it is on disk, if the plan says so.
 ///
 /// The folder is the caller's to make and, after an error, to remove: it may hold some of the files then. With a
 /// journal, files that it names as complete are left as they are.
@@ -98,9 +98,9 @@ pub fn convert(
     }
     for (path, content) in &plan.small_files {
         let path = output.join(path);
-        write_small(&path, content).map_err(|source| write_error(&path, source))?;
+        write_small(&path, content, plan.sync).map_err(|source| write_error(&path, source))?;
     }
-    for folder in &folders {
+    for folder in folders.iter().filter(|_| plan.sync) {
         sync_folder(folder).map_err(|source| write_error(folder, source))?;
     }
     run.progress.held().report(true);
@@ -135,7 +135,7 @@ pub fn write_metadata(
         let write = || {
             let file = File::options().write(true).open(&path)?;
             write_at(&file, &header, 0)?;
-            file.sync_all()
+            if plan.sync { file.sync_all() } else { Ok(()) }
         };
         write().map_err(|source| write_error(&path, source))?;
     }
@@ -193,10 +193,10 @@ pub(crate) fn write_error(path: &Path, source: io::Error) -> ConvertError {
     }
 }
 
-fn write_small(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_small(path: &Path, content: &[u8], sync: bool) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    if sync { file.sync_all() } else { Ok(()) }
 }
 
 /// Makes new names in a folder survive a crash, where the system lets folders be opened.
@@ -384,10 +384,10 @@ impl Run<'_> {
     fn flush(&self, queue: Receiver<Flush>) {
         for Flush { output, file, last } in queue {
             let path = &self.plan.outputs[output].path;
-            let synced = if last {
-                file.sync_all()
-            } else {
-                file.sync_data()
+            let synced = match (self.plan.sync, last) {
+                (false, _) => Ok(()),
+                (true, false) => file.sync_data(),
+                (true, true) => file.sync_all(),
             };
             let done = synced
                 .map_err(|source| write_error(&self.output.join(path), source))

@@ -28,6 +28,7 @@ pub(crate) fn options(target: Target) -> ConvertOptions {
         dtype: None,
         allow_drop: Vec::new(),
         metadata: BTreeMap::new(),
+        sync: true,
         threads: NonZeroUsize::new(2).unwrap(),
     }
 }

@@ -331,6 +331,82 @@ static void check_decode_attend(int len, int heads, int cached, int head_dim) {
     }
 }
 
+// The likeliest token, which may be anywhere, be there twice, or be none that can be chosen.
+static void check_decode_choose() {
+    int count = 1301, choosable = 1290;
+    for (int best : {0, 255, 700, 1289}) {
+        for (int broken : {-1, 3, 1300}) {
+            std::vector<float> logits = noises(count), partial(3 * 5, NAN);
+            logits[best] = 2;
+            if (best < 1200) logits[best + 77] = 2;
+            logits[1295] = 3;
+            if (broken == 3) logits[broken] = NAN;
+            if (broken > 3) logits[broken] = INFINITY;
+            int chosen = 7, state[2] = {9, 41};
+            uint32_t finished = 0;
+            launch(
+                decode_choose_cu::decode_choose, {5, 1, 1}, 256, &chosen, state, logits.data(), partial.data(), &finished, count,
+                choosable);
+            check("decode_choose", best, chosen, broken < 0 ? best : -1, 0);
+            check("decode_choose token", best, state[0], broken < 0 ? best : 0, 0);
+            check("decode_choose position", best, state[1], 42, 0);
+            check("decode_choose counter", best, finished, 0, 0);
+        }
+    }
+}
+
+// Sequences of several lengths, each with a new position.
+static void check_attend_each(int heads, int cached, int head_dim) {
+    std::vector<int> lens = {0, 1, 127, 128, 300};
+    size_t count = lens.size(), row = (size_t)cached * head_dim;
+    std::vector<float> queries = noises(count * heads * head_dim), new_keys = noises(count * row);
+    std::vector<float> new_values = noises(count * row);
+    float scale = 3 / std::sqrt((float)head_dim);
+    for (bool halves : {false, true}) {
+        std::vector<Cache> keys, values;
+        std::vector<attend_each_cu::Sequence> sequences;
+        for (int len : lens) {
+            keys.emplace_back(cached, len + 3, head_dim);
+            values.emplace_back(cached, len + 3, head_dim);
+        }
+        for (size_t at = 0; at < count; at++) {
+            void* key_cache = halves ? (void*)keys[at].halves() : keys[at].singles.data();
+            void* value_cache = halves ? (void*)values[at].halves() : values[at].singles.data();
+            sequences.push_back({key_cache, value_cache, lens[at], lens[at] + 3});
+        }
+        std::vector<float> output(queries.size());
+        Index grid = {(unsigned)cached, (unsigned)count, 1};
+        auto kernel = halves ? attend_each_cu::attend_each_f16 : attend_each_cu::attend_each_f32;
+        launch(
+            kernel, grid, 128, output.data(), queries.data(), new_keys.data(), new_values.data(), sequences.data(), heads,
+            cached, head_dim, scale);
+        for (size_t at = 0; at < count; at++) {
+            for (int head = 0; head < cached; head++) {
+                for (int dim = 0; dim < head_dim; dim++) {
+                    size_t from = at * row + head * head_dim + dim;
+                    size_t to = ((size_t)head * keys[at].capacity + lens[at]) * head_dim + dim;
+                    auto in_cache = [&](Cache& cache) {
+                        return halves ? widen_half(((uint16_t*)cache.halves())[to]) : cache.singles[to];
+                    };
+                    auto rounded = [&](float value) { return halves ? widen_half(round_half(value)) : value; };
+                    check("attend_each key", at, in_cache(keys[at]), rounded(new_keys[from]), 0);
+                    check("attend_each value", at, in_cache(values[at]), rounded(new_values[from]), 0);
+                    keys[at].singles[to] = in_cache(keys[at]);
+                    values[at].singles[to] = in_cache(values[at]);
+                }
+            }
+            for (int head = 0; head < heads; head++) {
+                const float* query = &queries[(at * heads + head) * head_dim];
+                std::vector<double> expected = attended(query, keys[at], values[at], head / (heads / cached), lens[at] + 1);
+                for (int dim = 0; dim < head_dim; dim++) {
+                    size_t place = (at * heads + head) * head_dim + dim;
+                    check("attend_each of " + std::to_string(lens[at]), dim, output[place], expected[dim], 1e-5);
+                }
+            }
+        }
+    }
+}
+
 static void check_append() {
     int heads = 3, head_dim = 8, capacity = 11, positions = 4, start = 5;
     std::vector<float> keys = noises(positions * heads * head_dim), values = noises(keys.size());
@@ -479,6 +555,10 @@ static void check_all() {
     check_attend_mma(attend_mma_cu::attend_mma_160, 33, 64, 2, 1, 160);
     for (int len : {1, 100, 128, 129, 300, 4200}) check_decode_attend(len, 2, 1, len < 300 ? 8 : 80);
     check_decode_attend(600, 4, 2, 160);
+    check_decode_choose();
+    check_attend_each(4, 2, 80);
+    check_attend_each(2, 2, 8);
+    check_attend_each(4, 1, 160);
     check_decode_qkv();
     check_decode_head_norm();
     check_decode_matrices();

@@ -118,7 +118,7 @@ impl Layer {
             stream: rows(positions, HIDDEN),
             inner: rows(positions, INTERMEDIATE),
             factors: vec![1.0; HIDDEN],
-            angles: Rotary::new(20, 10_000.0).angles(5, positions),
+            angles: Rotary::new(20, 10_000.0).angles(5..5 + positions),
         })
     }
 

@@ -224,11 +224,18 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn last_row(&self, tensor: &Rows) -> Result<Rows, BackendError> {
-        let start = tensor.values.len() - tensor.width;
+    fn row(&self, tensor: &Rows, nth: usize) -> Result<Rows, BackendError> {
         Ok(Rows {
             width: tensor.width,
-            values: tensor.values[start..].to_vec(),
+            values: tensor.values[nth * tensor.width..][..tensor.width].to_vec(),
+        })
+    }
+
+    fn stack(&self, tensors: &[Rows]) -> Result<Rows, BackendError> {
+        let values = tensors.iter().flat_map(|tensor| &tensor.values);
+        Ok(Rows {
+            width: tensors[0].width,
+            values: values.copied().collect(),
         })
     }
 

@@ -5,6 +5,7 @@
 //! the cache has to grow and its addresses change. Sums are made in another order than by the kernels for many rows, so
 //! the last bits of logits differ.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, PinnedHostSlice, sys};
@@ -12,10 +13,13 @@ use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, PinnedHostSlice, sys};
 use crate::backend::BackendError;
 use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
+use crate::cuda::greedy::Choice;
 use crate::cuda::kernels::{self, Argument, Grid, Kernel, ProjectionAddresses};
 use crate::cuda::matrix::{Format, Matrix};
-use crate::cuda::{Cuda, THREADS, address, blocks, int, nonlinearity_number, scale, single};
-use crate::decoder::{Decoder, Layer, Network, Residual, Rows, Sequence};
+use crate::cuda::{Cuda, LARGEST_HEAD, THREADS, address, blocks, int, nonlinearity_number, scale, single};
+use crate::decoder::{
+    Decoder, Layer, Likeliest, Network, Residual, Rows, Sequence, Sequences,
+};
 use crate::kv_cache::{KvCache, KvDtype};
 use crate::mlp::Mlp;
 use crate::norm::Norm;
@@ -28,9 +32,6 @@ const SPLITS: usize = 32;
 
 /// The most bytes of shared memory that a block has without asking for more.
 const SHARED_BYTES: usize = 48 << 10;
-
-/// The largest head that `decode_attend` and `decode_head_norm` have room for.
-const LARGEST_HEAD: usize = 256;
 
 /// The number that says "no nonlinearity" to `decode_up`.
 const LINEAR: i32 = -1;
@@ -76,18 +77,15 @@ impl Network for CudaNetwork {
         if !self.is_fused {
             return self.decoder.start(reserve);
         }
-        let Decoder {
-            backend,
-            layers,
-            shape,
-            kv_dtype,
-            ..
-        } = &self.decoder;
         Ok(Box::new(CudaSequence {
-            cache: KvCache::new(backend, layers.len(), *shape, *kv_dtype, reserve)?,
+            cache: self.decoder.new_cache(reserve)?,
             decoder: &self.decoder,
             step: None,
         }))
+    }
+
+    fn start_many(&self) -> Box<dyn Sequences + '_> {
+        self.decoder.start_many()
     }
 }
 
@@ -107,6 +105,23 @@ impl Sequence for CudaSequence<'_> {
         }
     }
 
+    fn feed_likeliest(
+        &mut self,
+        likeliest: Likeliest,
+        on_token: &mut dyn FnMut(Option<u32>) -> ControlFlow<()>,
+    ) -> Result<Option<usize>, BackendError> {
+        let position = self.cache.len;
+        self.prepare(position + 1)?;
+        let (decoder, layers) = (self.decoder, &self.cache.layers);
+        let step = self.step.as_mut().expect("it was prepared");
+        // When the cache is full, it grows and another call goes on.
+        let most = likeliest.most.min(step.capacity - position);
+        let likeliest = Likeliest { most, ..likeliest };
+        let given = step.run_likeliest(decoder, layers, position, likeliest, on_token)?;
+        self.set_len(position + given);
+        Ok(Some(given))
+    }
+
     fn truncate(&mut self, len: usize) {
         self.decoder.truncate(&mut self.cache, len);
     }
@@ -115,32 +130,41 @@ impl Sequence for CudaSequence<'_> {
 impl CudaSequence<'_> {
     fn decode(&mut self, id: u32) -> Result<Vec<f32>, BackendError> {
         let position = self.cache.len;
+        self.prepare(position + 1)?;
+        let step = self.step.as_mut().expect("it was prepared");
+        let logits = step.run(self.decoder, &self.cache.layers, id, position)?;
+        self.set_len(position + 1);
+        Ok(logits)
+    }
+
+    /// Makes room for `len` positions, and a step that writes there.
+    fn prepare(&mut self, len: usize) -> Result<(), BackendError> {
         for layer in &mut self.cache.layers {
-            layer.reserve(position + 1)?;
+            layer.reserve(len)?;
         }
         let capacity = self.cache.layers.first().map_or(0, |layer| layer.capacity);
-        let decoder = self.decoder;
-        let step = match &mut self.step {
-            Some(step) if step.capacity == capacity => step,
-            // The cache has grown, and the old graph writes to where it was.
-            step => step.insert(Step::new(decoder, capacity)?),
-        };
-        let logits = step.run(decoder, &self.cache.layers, id, position)?;
-        for layer in &mut self.cache.layers {
-            layer.len = position + 1;
+        // When the cache has grown, the old graphs write to where it was.
+        if self.step.as_ref().is_none_or(|step| step.capacity != capacity) {
+            self.step = Some(Step::new(self.decoder, capacity)?);
         }
-        self.cache.len = position + 1;
-        Ok(logits)
+        Ok(())
+    }
+
+    fn set_len(&mut self, len: usize) {
+        for layer in &mut self.cache.layers {
+            layer.len = len;
+        }
+        self.cache.len = len;
     }
 }
 
-/// What a step computes in, and the graph of it.
-struct Step {
+/// What a step computes in, and the graphs of it.
+pub(super) struct Step {
     /// Positions that the cache has room for.
     capacity: usize,
-    stream: Arc<CudaStream>,
+    pub(super) stream: Arc<CudaStream>,
     /// The token and its position.
-    state: CudaSlice<i32>,
+    pub(super) state: CudaSlice<i32>,
     cos: CudaSlice<f32>,
     sin: CudaSlice<f32>,
     residual: CudaSlice<f32>,
@@ -150,11 +174,12 @@ struct Step {
     partial: CudaSlice<f32>,
     finished: CudaSlice<u32>,
     inner: CudaSlice<f32>,
-    logits: CudaSlice<f32>,
+    pub(super) logits: CudaSlice<f32>,
     on_host: PinnedHostSlice<f32>,
-    /// Whether a step has run without a graph, which also loads the kernels.
-    is_warm: bool,
-    graph: Option<CudaGraph>,
+    pub(super) choice: Choice,
+    /// The kinds of steps that have run: without a choice at their end, or with one among so many tokens. The first run of
+    /// each has no graph, and loads the kernels.
+    graphs: Vec<(Option<usize>, Option<CudaGraph>)>,
 }
 
 impl Step {
@@ -162,7 +187,7 @@ impl Step {
         let (backend, shape) = (&decoder.backend, decoder.shape);
         let make = |error| failed("prepare for decoding", error);
         let stream = backend.context.new_stream().map_err(make)?;
-        let angles = decoder.rotary.angles(0, capacity);
+        let angles = decoder.rotary.angles(0..capacity);
         let vocabulary = head(decoder).rows;
         let inner = decoder.layers.iter().map(|layer| layer.mlp.up.weight.rows);
         // SAFETY: the device writes all of it before the host reads it.
@@ -182,8 +207,8 @@ impl Step {
             inner: backend.zeros(inner.max().unwrap_or(1))?,
             logits: backend.zeros(vocabulary)?,
             on_host: on_host.map_err(make)?,
-            is_warm: false,
-            graph: None,
+            choice: Choice::new(backend)?,
+            graphs: Vec::new(),
         };
         // What is queued on the device's stream, the growing of the cache included, must be done before another reads it.
         backend.wait()?;
@@ -199,26 +224,9 @@ impl Step {
         position: usize,
     ) -> Result<Vec<f32>, BackendError> {
         let decode = |error| failed("decode a token", error);
-        let position = i32::try_from(position).expect("a context is far below 2^31 positions");
-        let stream = Arc::clone(&self.stream);
-        let state = [id.cast_signed(), position];
-        stream
-            .memcpy_htod(&state, &mut self.state)
-            .map_err(decode)?;
-        if self.graph.is_none() && self.is_warm {
-            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-            stream.begin_capture(mode).map_err(decode)?;
-            let queued = self.queue(decoder, caches);
-            // A capture is ended in any case; otherwise the stream would be of no more use.
-            let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
-            queued?;
-            self.graph = graph.map_err(decode)?;
-        }
-        match &self.graph {
-            Some(graph) => graph.launch().map_err(decode)?,
-            None => self.queue(decoder, caches)?,
-        }
-        self.is_warm = true;
+        self.set(id, position)?;
+        self.queue_or_replay(decoder, caches, None)?;
+        let stream = &self.stream;
         let copied = stream.memcpy_dtoh(&self.logits, &mut self.on_host);
         copied.map_err(decode)?;
         stream.synchronize().map_err(decode)?;
@@ -226,8 +234,51 @@ impl Step {
         Ok(logits.to_vec())
     }
 
+    /// Says which token is the next, and where it is.
+    pub(super) fn set(&mut self, id: u32, position: usize) -> Result<(), BackendError> {
+        let position = i32::try_from(position).expect("a context is far below 2^31 positions");
+        let state = [id.cast_signed(), position];
+        let copied = self.stream.memcpy_htod(&state, &mut self.state);
+        copied.map_err(|error| failed("decode a token", error))
+    }
+
+    /// Queues a step, with a choice among so many tokens at its end or without one.
+    pub(super) fn queue_or_replay(
+        &mut self,
+        decoder: &Decoder<Cuda>,
+        caches: &[LayerCache],
+        choosable: Option<usize>,
+    ) -> Result<(), BackendError> {
+        let decode = |error| failed("decode a token", error);
+        let known = self.graphs.iter().position(|(kind, _)| *kind == choosable);
+        let Some(known) = known else {
+            self.queue(decoder, caches, choosable)?;
+            self.graphs.push((choosable, None));
+            return Ok(());
+        };
+        if self.graphs[known].1.is_none() {
+            let stream = &self.stream;
+            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+            stream.begin_capture(mode).map_err(decode)?;
+            let queued = self.queue(decoder, caches, choosable);
+            // A capture is ended in any case; otherwise the stream would be of no more use.
+            let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+            queued?;
+            self.graphs[known].1 = graph.map_err(decode)?;
+        }
+        match &self.graphs[known].1 {
+            Some(graph) => graph.launch().map_err(decode),
+            None => self.queue(decoder, caches, choosable),
+        }
+    }
+
     /// Queues every kernel of a step.
-    fn queue(&self, decoder: &Decoder<Cuda>, caches: &[LayerCache]) -> Result<(), BackendError> {
+    fn queue(
+        &self,
+        decoder: &Decoder<Cuda>,
+        caches: &[LayerCache],
+        choosable: Option<usize>,
+    ) -> Result<(), BackendError> {
         let table = &decoder.embed_tokens;
         let arguments = [
             self.at(&self.residual),
@@ -256,7 +307,8 @@ impl Step {
             None,
             LINEAR,
             output,
-        )
+        )?;
+        choosable.map_or(Ok(()), |choosable| self.choice.queue(self, decoder, choosable))
     }
 
     /// Queues a normalization and a matrix.
@@ -301,7 +353,7 @@ impl Step {
     /// # Safety
     ///
     /// As of [`Kernels::launch`](kernels::Kernels::launch).
-    unsafe fn launch(
+    pub(super) unsafe fn launch(
         &self,
         decoder: &Decoder<Cuda>,
         kernel: &Kernel,
@@ -314,7 +366,7 @@ impl Step {
         unsafe { kernels.launch(&self.stream, kernel, variant, grid, arguments) }
     }
 
-    fn at<T>(&self, slice: &CudaSlice<T>) -> Argument {
+    pub(super) fn at<T>(&self, slice: &CudaSlice<T>) -> Argument {
         Pointer(address(slice, &self.stream))
     }
 

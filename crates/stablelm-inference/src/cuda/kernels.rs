@@ -13,6 +13,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use crate::backend::BackendError;
+use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
 
 /// A family of kernels that differ in the number format they read, or in size.
@@ -77,6 +78,33 @@ pub(crate) struct ProjectionAddresses {
 // SAFETY: thirteen numbers of 8 bytes, as in the kernel's struct; nothing on the host is pointed to.
 unsafe impl DeviceRepr for ProjectionAddresses {}
 
+/// `struct Sequence` of `attend_each.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct SequenceAddresses {
+    keys: u64,
+    values: u64,
+    len: u32,
+    capacity: u32,
+}
+
+impl SequenceAddresses {
+    /// Takes those of a cache, as it is before the new position joins.
+    pub(crate) fn new(cache: &LayerCache) -> Self {
+        let (keys, values) = cache.addresses();
+        let count = |len: usize| u32::try_from(len).expect("a context is far below 2^31 positions");
+        Self {
+            keys,
+            values,
+            len: count(cache.len),
+            capacity: count(cache.capacity),
+        }
+    }
+}
+
+// SAFETY: two numbers of 8 bytes and two of 4, as in the kernel's struct; nothing on the host is pointed to.
+unsafe impl DeviceRepr for SequenceAddresses {}
+
 impl Argument {
     /// Returns its letter in signatures.
     fn letter(self) -> u8 {
@@ -138,9 +166,11 @@ pub(crate) const ATTEND: Kernel = kernel(
     ],
     "ppppiiiiiif",
 );
+pub(crate) const ATTEND_EACH: Kernel = kernel("attend_each", CACHES, "pppppiiif");
 pub(crate) const ATTEND_MMA: Kernel =
     kernel("attend_mma", &["64", "80", "128", "160"], "ppppiiiiif");
 pub(crate) const DECODE_ATTEND: Kernel = kernel("decode_attend", CACHES, "pppppppiiiif");
+pub(crate) const DECODE_CHOOSE: Kernel = kernel("decode_choose", ONE, "pppppii");
 pub(crate) const DECODE_EMBED: Kernel = kernel("decode_embed", FORMATS, "pwpi");
 pub(crate) const DECODE_GATE_UP: Kernel = kernel("decode_gate_up", FORMATS, "ppppwwppiiif");
 pub(crate) const DECODE_HEAD_NORM: Kernel = kernel("decode_head_norm", ONE, "ppppppppiiiiif");
@@ -161,13 +191,15 @@ pub(crate) const ROUND: Kernel = Kernel {
 
 /// Every kernel there is.
 #[cfg(test)]
-pub(crate) const ALL: [&Kernel; 18] = [
+pub(crate) const ALL: [&Kernel; 20] = [
     &ACTIVATE,
     &ADD,
     &APPEND,
     &ATTEND,
+    &ATTEND_EACH,
     &ATTEND_MMA,
     &DECODE_ATTEND,
+    &DECODE_CHOOSE,
     &DECODE_EMBED,
     &DECODE_GATE_UP,
     &DECODE_HEAD_NORM,
@@ -189,13 +221,15 @@ macro_rules! ptx {
 }
 
 /// The PTX of each source file.
-pub(crate) const PTX: [(&str, &str); 18] = ptx![
+pub(crate) const PTX: [(&str, &str); 20] = ptx![
     "activate",
     "add",
     "append",
     "attend",
+    "attend_each",
     "attend_mma",
     "decode_attend",
+    "decode_choose",
     "decode_embed",
     "decode_gate_up",
     "decode_head_norm",

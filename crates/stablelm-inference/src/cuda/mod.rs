@@ -8,6 +8,7 @@ mod blas;
 mod cache;
 pub(crate) mod decode;
 pub(crate) mod driver;
+mod greedy;
 mod kernels;
 mod matrix;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use crate::cpu::pool::Pool;
 use crate::cuda::blas::{Blas, Product};
 use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
-use crate::cuda::kernels::{Argument, Grid, Kernel, Kernels};
+use crate::cuda::kernels::{Argument, Grid, Kernel, Kernels, SequenceAddresses};
 use crate::cuda::matrix::{Format, Matrix};
 use crate::cuda::upload::Upload;
 use crate::kv_cache::KvDtype;
@@ -62,6 +63,9 @@ const MMA_POSITIONS: usize = 9;
 /// Positions that a block of `attend` and of `gemm` takes, and rows that one of `gemm` takes.
 const ATTEND_QUERIES: usize = 16;
 const GEMM_TILE: usize = 64;
+
+/// The largest head that `decode_attend`, `decode_head_norm` and `attend_each` have room for.
+const LARGEST_HEAD: usize = 256;
 
 /// One device, as one model uses it.
 pub(crate) struct Cuda {
@@ -601,14 +605,71 @@ impl Backend for Cuda {
         unsafe { self.launch(&kernels::ACTIVATE, "", grid, &arguments) }
     }
 
-    fn last_row(&self, tensor: &Rows) -> Result<Rows, BackendError> {
-        let last = tensor.values.slice((tensor.rows - 1) * tensor.width..);
-        let values = self.stream.clone_dtod(&last);
+    fn attend_each(
+        &self,
+        queries: &Rows,
+        keys: &Rows,
+        values: &Rows,
+        caches: &mut [&mut LayerCache],
+        shape: HeadShape,
+    ) -> Result<Rows, BackendError> {
+        if !shape.head_dim.is_multiple_of(8) || shape.head_dim > LARGEST_HEAD {
+            return self.attend_one_by_one(queries, keys, values, caches, shape);
+        }
+        let output = self.take_rows(queries.rows, queries.width)?;
+        let mut sequences = Vec::with_capacity(caches.len());
+        for cache in caches.iter_mut() {
+            cache.reserve(cache.len + 1)?;
+            sequences.push(SequenceAddresses::new(cache));
+            cache.len += 1;
+        }
+        let variant = caches[0].variant();
+        let sequences = self.send(&sequences)?;
+        let arguments = [
+            self.at(&output.values),
+            self.at(&queries.values),
+            self.at(&keys.values),
+            self.at(&values.values),
+            self.at(&sequences),
+            int(shape.num_heads),
+            int(shape.num_key_value_heads),
+            int(shape.head_dim),
+            Float(scale(shape)),
+        ];
+        let grid = Grid::new(
+            (blocks(shape.num_key_value_heads), blocks(queries.rows)),
+            128,
+        );
+        // SAFETY: there is a row of all heads for each sequence, whose cache has room for one more position, and no two
+        // sequences share a cache.
+        unsafe { self.launch(&kernels::ATTEND_EACH, variant, grid, &arguments)? };
+        Ok(output)
+    }
+
+    fn row(&self, tensor: &Rows, nth: usize) -> Result<Rows, BackendError> {
+        let row = tensor
+            .values
+            .slice(nth * tensor.width..(nth + 1) * tensor.width);
+        let values = self.stream.clone_dtod(&row);
         Ok(Rows {
             rows: 1,
             width: tensor.width,
             values: values.map_err(|error| failed("copy on the device", error))?,
         })
+    }
+
+    fn stack(&self, tensors: &[Rows]) -> Result<Rows, BackendError> {
+        let rows = tensors.iter().map(|tensor| tensor.rows).sum();
+        let mut stacked = self.take_rows(rows, tensors[0].width)?;
+        let mut start = 0;
+        for tensor in tensors {
+            let len = tensor.rows * tensor.width;
+            let mut place = stacked.values.slice_mut(start..start + len);
+            let copied = self.stream.memcpy_dtod(&tensor.values, &mut place);
+            copied.map_err(|error| failed("copy on the device", error))?;
+            start += len;
+        }
+        Ok(stacked)
     }
 
     fn to_host(&self, tensor: &Rows) -> Result<Vec<f32>, BackendError> {

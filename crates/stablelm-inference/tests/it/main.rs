@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod architectures;
+mod batch;
 mod generate;
 mod gguf;
 mod gguf_write;

@@ -1,51 +1,86 @@
 //! Many prompts, a line of JSON each.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead as _};
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 
 use anyhow::anyhow;
 use serde_json::{Map, Value, json};
-use stablelm_inference::Session;
+use stablelm_inference::{Batch, Device};
 
 use super::generate_error;
 use super::prompt::{Prompt, PromptLines, PromptText};
-use super::responder::{Responder, Show};
+use super::responder::{Reply, Responder, Response, Show};
 use crate::error::CommandError;
+use crate::exit_status::ExitStatus;
 use crate::ui::{Progress, show_progress};
 
-/// How many tokens the memory of a sequence begins with.
-const RESERVED_TOKENS: usize = 512;
+/// How many answers wait at most for one of a line before them.
+const MOST_WAITING: usize = 1024;
+
+/// How many prompts a GPU answers side by side where nothing is said.
+const ON_A_GPU: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+/// How many the processor does: as many as get the answers that they would get alone.
+const ON_THE_PROCESSOR: NonZeroUsize = NonZeroUsize::new(Batch::EXACT).unwrap();
+
+/// A line that has been read.
+enum Line<'a> {
+    /// Its answer is being written.
+    Waiting(Map<String, Value>, Vec<u32>, Reply<'a>),
+    /// What is to be printed, and whether it is an answer.
+    Done(Map<String, Value>, bool),
+}
 
 impl Responder<'_> {
     /// Answers each line; an error at the end counts those that had none.
     ///
-    /// Each line is read and forgotten before the next, and gets the answer that it would get alone.
+    /// Several are answered side by side, and printed in the order of the lines.
     pub(super) fn answer_lines(&self, mut lines: PromptLines) -> Result<(), CommandError> {
-        let mut session = Session::new(self.model, RESERVED_TOKENS).map_err(generate_error)?;
+        let size = self.args.batch_size.unwrap_or(match self.model.device() {
+            Device::Cpu => ON_THE_PROCESSOR,
+            _ => ON_A_GPU,
+        });
+        let mut answers = Answers {
+            responder: self,
+            batch: Batch::new(self.model, size),
+            lines: VecDeque::new(),
+            first: 0,
+            answered: 0,
+            failed: 0,
+        };
         let mut progress = Progress {
             stage: "prompts".to_owned(),
             total: lines.len,
             unit: "bytes".to_owned(),
             ..Progress::default()
         };
-        let (mut number, mut answered, mut failed) = (0u64, 0u64, 0u64);
+        let mut number = 0u64;
         let mut line = Vec::new();
-        while !self.interrupt.is_asked() {
-            line.clear();
-            let len = lines.reader.read_until(b'\n', &mut line);
-            let len = len.map_err(|error| read_error(error, &lines.name))?;
-            if len == 0 {
+        let mut is_at_end = false;
+        loop {
+            while !is_at_end && answers.takes_more() && !self.interrupt.is_asked() {
+                line.clear();
+                let len = lines.reader.read_until(b'\n', &mut line);
+                let len = len.map_err(|error| read_error(error, &lines.name))?;
+                is_at_end = len == 0;
+                number += 1;
+                if !line.trim_ascii().is_empty() {
+                    answers.begin(number, &line)?;
+                }
+                progress.done += len as u64;
+            }
+            answers.print()?;
+            show_progress(&progress);
+            if answers.batch.is_empty() {
                 break;
             }
-            number += 1;
-            if !line.trim_ascii().is_empty() {
-                let (document, is_answer) = self.answer_line(&mut session, number, &line)?;
-                self.ui.json_line(&document)?;
-                answered += u64::from(is_answer);
-                failed += u64::from(!is_answer);
-            }
-            progress.done += len as u64;
-            show_progress(&progress);
+            answers.step()?;
         }
+        let Answers {
+            answered, failed, ..
+        } = answers;
         if failed == 0 {
             return Ok(());
         }
@@ -85,33 +120,104 @@ impl Responder<'_> {
         }
         Ok(prompts)
     }
+}
 
-    /// Returns what to print for a line, and whether it is an answer.
-    fn answer_line(
-        &self,
-        session: &mut Session<'_>,
-        number: u64,
-        line: &[u8],
-    ) -> Result<(Value, bool), CommandError> {
-        let mut document = Map::from_iter([("line".to_owned(), json!(number))]);
-        let answer = parse(line, &mut document).and_then(|prompt| {
-            // What two prompts have in common could be kept, at the price of other roundings.
-            session.truncate(0);
-            self.respond(session, self.ids(&prompt)?, Show::Nothing)
-        });
-        match answer {
-            Ok(response) => {
-                document.append(&mut self.fields(&response));
-                Ok((document.into(), true))
-            }
-            Err(error) if error.status() == crate::exit_status::ExitStatus::Input => {
-                let messages = error.messages().join(": ");
-                document.insert("error".to_owned(), messages.into());
-                Ok((document.into(), false))
-            }
-            Err(error) => Err(error),
-        }
+/// The lines that have been read and not printed.
+struct Answers<'a> {
+    responder: &'a Responder<'a>,
+    batch: Batch<'a>,
+    lines: VecDeque<Line<'a>>,
+    /// How many were printed before the first of them.
+    first: u64,
+    answered: u64,
+    failed: u64,
+}
+
+impl Answers<'_> {
+    fn takes_more(&self) -> bool {
+        self.batch.has_room() && self.lines.len() < MOST_WAITING
     }
+
+    /// Reads a line's prompt.
+    fn begin(&mut self, number: u64, line: &[u8]) -> Result<(), CommandError> {
+        let mut document = Map::from_iter([("line".to_owned(), json!(number))]);
+        let key = self.first + self.lines.len() as u64;
+        let responder = self.responder;
+        let begun = parse(line, &mut document)
+            .and_then(|prompt| responder.ids(&prompt))
+            .and_then(|ids| {
+                let pushed = self.batch.push(key, &ids, &responder.options);
+                pushed.map_err(generate_error).map(|()| ids)
+            });
+        self.lines.push_back(match begun {
+            Ok(ids) => Line::Waiting(document, ids, responder.reply(Show::Nothing)),
+            Err(error) => without_answer(document, error)?,
+        });
+        Ok(())
+    }
+
+    /// Adds a token to each answer.
+    fn step(&mut self) -> Result<(), CommandError> {
+        let (first, lines) = (self.first, &mut self.lines);
+        let place = |key: u64| usize::try_from(key - first).expect("it is one of those that wait");
+        let finished = self.batch.step(&mut |key, token| match &mut lines[place(key)] {
+            Line::Waiting(_, _, reply) => reply.push(token),
+            Line::Done(..) => ControlFlow::Break(()),
+        });
+        for (key, generation) in finished.map_err(generate_error)? {
+            let line = &mut lines[place(key)];
+            let Line::Waiting(document, ids, reply) =
+                std::mem::replace(line, Line::Done(Map::new(), false))
+            else {
+                continue;
+            };
+            let response = generation
+                .map_err(generate_error)
+                .and_then(|generation| reply.finish(ids, generation));
+            *line = match response {
+                Ok(response) => self.responder.with_answer(document, &response),
+                Err(error) => without_answer(document, error)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Prints the answers that no line before them is waiting for.
+    fn print(&mut self) -> Result<(), CommandError> {
+        while let Some(Line::Done(..)) = self.lines.front() {
+            let Some(Line::Done(document, is_answer)) = self.lines.pop_front() else {
+                break;
+            };
+            self.responder.ui.json_line(&Value::Object(document))?;
+            self.first += 1;
+            self.answered += u64::from(is_answer);
+            self.failed += u64::from(!is_answer);
+        }
+        Ok(())
+    }
+}
+
+impl Responder<'_> {
+    fn with_answer<'a>(&self, mut document: Map<String, Value>, response: &Response) -> Line<'a> {
+        document.append(&mut self.fields(response));
+        if self.args.stats {
+            self.print_stats(&response.generation);
+        }
+        Line::Done(document, true)
+    }
+}
+
+/// Returns what to print of a line that gets no answer; an error that is not the line's stays one.
+fn without_answer<'a>(
+    mut document: Map<String, Value>,
+    error: CommandError,
+) -> Result<Line<'a>, CommandError> {
+    if error.status() != ExitStatus::Input {
+        return Err(error);
+    }
+    let messages = error.messages().join(": ");
+    document.insert("error".to_owned(), messages.into());
+    Ok(Line::Done(document, false))
 }
 
 fn read_error(error: io::Error, name: &str) -> CommandError {

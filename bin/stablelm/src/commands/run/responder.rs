@@ -1,11 +1,15 @@
 //! A loaded model that answers one prompt or many.
 
+use std::ops::ControlFlow;
+
 use anyhow::anyhow;
 use serde_json::{Map, Value, json};
 use stablelm_inference::{
     FinishReason, GenerateOptions, GeneratedToken, Generation, Model, Session,
 };
-use stablelm_tokenizer::{SpecialTokensInOutput, SpecialTokensInText, Tokenizer};
+use stablelm_tokenizer::{
+    DecodeStream, SpecialTokensInOutput, SpecialTokensInText, Tokenizer,
+};
 
 use super::interrupt::Interrupt;
 use super::prompt::PromptText;
@@ -43,7 +47,7 @@ pub(super) struct Response {
     pub(super) prompt_ids: Vec<u32>,
     pub(super) text: String,
     finish_reason: FinishReason,
-    generation: Generation,
+    pub(super) generation: Generation,
 }
 
 impl Responder<'_> {
@@ -141,47 +145,25 @@ impl Responder<'_> {
         prompt_ids: Vec<u32>,
         show: Show,
     ) -> Result<Response, CommandError> {
-        let mut text = Stream {
-            ui: (show == Show::Stream).then_some(self.ui),
-            passed: String::new(),
-            stop: StopFilter::new(&self.args.stop),
-        };
-        let mut decoder = self.tokenizer.map(Tokenizer::decode_stream);
-        let mut failure = None;
-        let mut on_token = |token: &GeneratedToken| {
-            let is_eos = self.options.eos_token_ids.contains(&token.id);
-            let piece = match decoder.as_mut().filter(|_| !is_eos) {
-                Some(decoder) => decoder.push(token.id).map_err(CommandError::input),
-                None => Ok(String::new()),
-            };
-            match piece.and_then(|piece| text.push(&piece)) {
-                Ok(()) => go_on_unless(text.stop.is_stopped() || self.interrupt.is_asked()),
-                Err(error) => {
-                    failure = Some(error);
-                    go_on_unless(true)
-                }
-            }
-        };
+        let mut reply = self.reply(show);
+        let mut on_token = |token: &GeneratedToken| reply.push(token);
         let generation = session.generate(&prompt_ids, &self.options, &mut on_token);
-        let generation = generation.map_err(generate_error)?;
-        if let Some(error) = failure {
-            return Err(error);
+        reply.finish(prompt_ids, generation.map_err(generate_error)?)
+    }
+
+    /// Begins a reply that has no tokens yet.
+    pub(super) fn reply(&self, show: Show) -> Reply<'_> {
+        Reply {
+            eos_token_ids: &self.options.eos_token_ids,
+            interrupt: &self.interrupt,
+            text: Stream {
+                ui: (show == Show::Stream).then_some(self.ui),
+                passed: String::new(),
+                stop: StopFilter::new(&self.args.stop),
+            },
+            decoder: self.tokenizer.map(Tokenizer::decode_stream),
+            failure: None,
         }
-        if let Some(mut decoder) = decoder {
-            text.push(&decoder.finish())?;
-        }
-        text.finish()?;
-        let finish_reason = if text.stop.is_stopped() {
-            FinishReason::Stop
-        } else {
-            generation.finish_reason
-        };
-        Ok(Response {
-            prompt_ids,
-            text: text.passed,
-            finish_reason,
-            generation,
-        })
     }
 
     /// Returns what `--json` tells of a response.
@@ -210,7 +192,7 @@ impl Responder<'_> {
         fields
     }
 
-    fn print_stats(&self, generation: &Generation) {
+    pub(super) fn print_stats(&self, generation: &Generation) {
         let timings = &generation.timings;
         let rate = |tokens: usize, seconds: f64| tokens as f64 / seconds.max(1e-9);
         let reused = match timings.reused_tokens {
@@ -227,6 +209,59 @@ impl Responder<'_> {
             self.model.dtype(),
             self.model.device(),
         ));
+    }
+}
+
+/// A reply while its tokens come.
+pub(super) struct Reply<'a> {
+    eos_token_ids: &'a [u32],
+    interrupt: &'a Interrupt,
+    text: Stream<'a>,
+    decoder: Option<DecodeStream<'a>>,
+    failure: Option<CommandError>,
+}
+
+impl Reply<'_> {
+    /// Takes a token; breaks where the text is to end with it.
+    pub(super) fn push(&mut self, token: &GeneratedToken) -> ControlFlow<()> {
+        let is_eos = self.eos_token_ids.contains(&token.id);
+        let piece = match self.decoder.as_mut().filter(|_| !is_eos) {
+            Some(decoder) => decoder.push(token.id).map_err(CommandError::input),
+            None => Ok(String::new()),
+        };
+        match piece.and_then(|piece| self.text.push(&piece)) {
+            Ok(()) => go_on_unless(self.text.stop.is_stopped() || self.interrupt.is_asked()),
+            Err(error) => {
+                self.failure = Some(error);
+                go_on_unless(true)
+            }
+        }
+    }
+
+    /// Ends the text.
+    pub(super) fn finish(
+        mut self,
+        prompt_ids: Vec<u32>,
+        generation: Generation,
+    ) -> Result<Response, CommandError> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        if let Some(mut decoder) = self.decoder {
+            self.text.push(&decoder.finish())?;
+        }
+        self.text.finish()?;
+        let finish_reason = if self.text.stop.is_stopped() {
+            FinishReason::Stop
+        } else {
+            generation.finish_reason
+        };
+        Ok(Response {
+            prompt_ids,
+            text: self.text.passed,
+            finish_reason,
+            generation,
+        })
     }
 }
 

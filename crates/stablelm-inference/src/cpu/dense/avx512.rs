@@ -13,7 +13,7 @@ use std::mem::{MaybeUninit, transmute};
 use crate::cpu::dense::few::Task;
 use crate::cpu::dense::format::{Bf16, F16, F32, Format};
 use crate::cpu::dense::many::{GROUP, ROWS, Strip, Sums};
-use crate::cpu::dense::rows::{Load, Vector, multiply as multiply_rows};
+use crate::cpu::dense::rows::{Load, Share, Vector, in_groups, multiply as multiply_rows};
 
 /// The level's registers.
 pub(super) struct Avx512;
@@ -104,31 +104,26 @@ impl Load<Avx512> for F32 {
     }
 }
 
-/// Multiplies weight rows by one to six positions.
+/// Multiplies weight rows by a few positions, up to 4 at a time: as many as have registers for their sums.
 ///
-/// One position takes one row at a time: one stream of weights is read fastest. More positions take several, so that
-/// activations, which may not fit the first level cache, are read less often.
+/// One row at a time: one stream of weights is read fastest.
 #[target_feature(enable = "avx512f")]
 pub(super) fn few<F: Load<Avx512>>(task: &mut Task<'_, F::Bits>) {
-    match task.positions {
-        1 => rows::<F, 1, 1, 4>(task),
-        2 => rows::<F, 2, 4, 2>(task),
-        3 => rows::<F, 3, 4, 1>(task),
-        4 => rows::<F, 4, 4, 1>(task),
-        5 => rows::<F, 5, 2, 1>(task),
-        6 => rows::<F, 6, 2, 1>(task),
-        _ => unreachable!("more positions are multiplied in blocks"),
-    }
+    in_groups(task, 4, |share| match share.len() {
+        1 => rows::<F, 1>(share),
+        2 => rows::<F, 2>(share),
+        3 => rows::<F, 3>(share),
+        4 => rows::<F, 4>(share),
+        _ => unreachable!("no share has more positions"),
+    });
 }
 
 /// Out of line: in one large function the compiler does not keep the sums of each in registers.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
-fn rows<F: Load<Avx512>, const POSITIONS: usize, const ROWS: usize, const BLOCKS: usize>(
-    task: &mut Task<'_, F::Bits>,
-) {
+fn rows<F: Load<Avx512>, const POSITIONS: usize>(share: &mut Share<'_, F::Bits>) {
     // SAFETY: this function has the instructions.
-    unsafe { multiply_rows::<Avx512, F, POSITIONS, ROWS, BLOCKS>(task) }
+    unsafe { multiply_rows::<Avx512, F, POSITIONS>(share) }
 }
 
 /// Widens a run of weights; plain code, for wider registers.

@@ -121,7 +121,7 @@ fn rows_come_out_the_same_however_many_threads_there_are() {
         weight: &weight,
         bias: None,
     };
-    let angles = Rotary::new(20, 10_000.0).angles(3, 500);
+    let angles = Rotary::new(20, 10_000.0).angles(3..503);
     let results: Vec<Rows> = [1, 2, 5]
         .map(|threads| {
             let pool = pool(threads);

@@ -8,29 +8,9 @@
 // before and after.
 //
 // The grid is [num_heads, splits], the same for every step: how many of the splits have positions follows from the
-// position, which is in device memory. Each goes over its positions in tiles, a thread a position for the scores, then
-// eight dimensions of every n-th position for the sums. It leaves its sums, its largest score and its sum of shares; the
-// last block of a head to finish puts them together (a counter says which one that is).
-#include "common.cuh"
-
-// Threads of a block, and positions of a tile.
-#define TILE 128
-#define MOST 256
-
-// Reads eight numbers of the cache.
-__device__ __forceinline__ void load_eight(const float* from, float* to) {
-    float4 low = *(const float4*)from, high = *(const float4*)(from + 4);
-    to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
-    to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
-}
-
-__device__ __forceinline__ void load_eight(const u16* from, float* to) {
-    uint4 bits = *(const uint4*)from;
-    to[0] = widen_f16(bits.x & 0xffff), to[1] = widen_f16(bits.x >> 16);
-    to[2] = widen_f16(bits.y & 0xffff), to[3] = widen_f16(bits.y >> 16);
-    to[4] = widen_f16(bits.z & 0xffff), to[5] = widen_f16(bits.z >> 16);
-    to[6] = widen_f16(bits.w & 0xffff), to[7] = widen_f16(bits.w >> 16);
-}
+// position, which is in device memory. Each leaves its sums, its largest score and its sum of shares; the last block of a
+// head to finish puts them together (a counter says which one that is).
+#include "attend_run.cuh"
 
 // Puts together what the splits of one head have left.
 __device__ __forceinline__ void combine(float* output, const float* partial, int splits, int head_dim) {
@@ -53,10 +33,7 @@ template <class T>
 __device__ void decode_attend(
     float* output, const float* queries, const T* key_cache, const T* value_cache, float* partial, u32* finished,
     const int* state, int num_heads, int num_key_value_heads, int head_dim, int capacity, float scale) {
-    __shared__ __align__(16) float query[MOST];
-    __shared__ float shares[TILE];
-    __shared__ __align__(16) float sums[TILE * 8];
-    __shared__ float room[WARP];
+    __shared__ __align__(16) Run run;
     __shared__ bool is_last;
     int head = blockIdx.x, len = state[1] + 1;
     int chunk = (len + gridDim.y - 1) / gridDim.y;
@@ -67,65 +44,19 @@ __device__ void decode_attend(
     int cached = head / (num_heads / num_key_value_heads);
     const T* keys = key_cache + (size_t)cached * capacity * head_dim;
     const T* values = value_cache + (size_t)cached * capacity * head_dim;
-    for (int dim = threadIdx.x; dim < head_dim; dim += TILE) query[dim] = queries[head * head_dim + dim] * scale;
-    __syncthreads();
-    // A group of eight dimensions, and the first position of a tile that this thread sums.
-    int groups = head_dim / 8, group = threadIdx.x % groups, slice = threadIdx.x / groups, slices = TILE / groups;
-    float eight[8] = {};
-    float largest = -INFINITY, total = 0.0f;
-    for (int first = start; first < end; first += TILE) {
-        int position = first + threadIdx.x;
-        float score = -INFINITY;
-        if (position < end) {
-            const T* key = keys + (size_t)position * head_dim;
-            score = 0.0f;
-#pragma unroll 5
-            for (int at = 0; at < groups; at++) {
-                float part[8];
-                load_eight(key + at * 8, part);
-#pragma unroll
-                for (int i = 0; i < 8; i++) score += part[i] * query[at * 8 + i];
-            }
-        }
-        float highest = fmaxf(largest, block_max(score, room));
-        float rescale = expf(largest - highest);
-        float share = expf(score - highest);
-        shares[threadIdx.x] = share;
-        total = total * rescale + block_sum(share, room);
-        largest = highest;
-#pragma unroll
-        for (int i = 0; i < 8; i++) eight[i] *= rescale;
-        if (slice < slices) {
-            int count = min(TILE, end - first);
-#pragma unroll 4
-            for (int at = slice; at < count; at += slices) {
-                float part[8];
-                load_eight(values + (size_t)(first + at) * head_dim + group * 8, part);
-                float weight = shares[at];
-#pragma unroll
-                for (int i = 0; i < 8; i++) eight[i] += weight * part[i];
-            }
-        }
-        __syncthreads();
-    }
-    if (slice < slices) {
-#pragma unroll
-        for (int i = 0; i < 8; i++) sums[slice * head_dim + group * 8 + i] = eight[i];
-    }
-    __syncthreads();
+    Found found = attend_run(run, queries + head * head_dim, keys, values, start, end, head_dim, scale);
     output += head * head_dim;
     partial += (size_t)head * gridDim.y * (head_dim + 2);
     float* part = partial + blockIdx.y * (head_dim + 2);
     for (int dim = threadIdx.x; dim < head_dim; dim += TILE) {
-        float sum = 0.0f;
-        for (int at = 0; at < slices; at++) sum += sums[at * head_dim + dim];
-        if (splits == 1) output[dim] = sum / total;
+        float sum = sum_of_slices(run, dim, head_dim);
+        if (splits == 1) output[dim] = sum / found.total;
         else part[dim] = sum;
     }
     if (splits == 1) return;
     if (threadIdx.x == 0) {
-        part[head_dim] = largest;
-        part[head_dim + 1] = total;
+        part[head_dim] = found.largest;
+        part[head_dim + 1] = found.total;
     }
     // What this block wrote has to be seen by the last one, before the counter says that it is there.
     __threadfence();

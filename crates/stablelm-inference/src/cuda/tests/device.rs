@@ -118,10 +118,10 @@ fn values_one_by_one_are_the_processor_s() {
                 check("activate", &found, &there.values, 1e-6, 1e-5);
             }
         }
-        let last = cuda.last_row(&here).unwrap();
+        let last = cuda.row(&here, here.rows - 1).unwrap();
         let expected = &there.values[(rows - 1) * width..];
         check(
-            "last_row",
+            "row",
             &cuda.to_host(&last).unwrap(),
             expected,
             0.0,
@@ -159,7 +159,7 @@ fn rotation_is_the_processor_s() {
     let cpu = cpu();
     for (rows, heads, head_dim, rotated) in [(1, 2, 8, 2), (3, 4, 80, 20), (50, 32, 64, 16)] {
         let (mut here, mut there) = both(&cuda, 7, rows, heads * head_dim);
-        let angles = Rotary::new(rotated, 10_000.0).angles(100, rows);
+        let angles = Rotary::new(rotated, 10_000.0).angles(100..100 + rows);
         cuda.rotate(&mut here, head_dim, &angles).unwrap();
         cpu.rotate(&mut there, head_dim, &angles).unwrap();
         check(
@@ -368,6 +368,19 @@ fn logits(model: &Model) -> Vec<Vec<f32>> {
     one_by_one(&mut *sequence, &mut rows, 250, 12);
     sequence.truncate(100);
     one_by_one(&mut *sequence, &mut rows, 7, 3);
+    // Several side by side, one of which leaves off, and whose caches grow.
+    let mut sequences = model.start_many();
+    for (nth, len) in [3, 254, 70].into_iter().enumerate() {
+        sequences.begin(16).unwrap();
+        rows.push(sequences.feed(nth, &ids(9, len), Wanted::Last).unwrap());
+    }
+    for id in ids(60, 4) {
+        let step = sequences.step(&[(0, id), (1, id + 1), (2, id)]).unwrap();
+        rows.extend(step.chunks_exact(step.len() / 3).map(<[f32]>::to_vec));
+    }
+    for tokens in [&[(0, 5), (2, 6)][..], &[(1, 7)]] {
+        rows.push(sequences.step(tokens).unwrap());
+    }
     rows
 }
 
