@@ -148,10 +148,7 @@ pub(crate) fn memory_limit(flag: Option<ByteSize>) -> Result<u64, CommandError> 
 pub(crate) fn hub(global: Global) -> HubSettings {
     let text = |name| variable(name).and_then(|value| value.into_string().ok());
     let path = |name| variable(name).map(PathBuf::from);
-    let home = path(HF_HOME).unwrap_or_else(|| {
-        let cache = path(XDG_CACHE_HOME).or_else(|| Some(home_dir()?.join(".cache")));
-        cache.unwrap_or_default().join("huggingface")
-    });
+    let home = path(HF_HOME).unwrap_or_else(|| user_cache().unwrap_or_default().join("huggingface"));
     let written = || std::fs::read_to_string(home.join("token")).ok();
     let token = text(HF_TOKEN).or_else(written);
     let endpoint = text(HF_ENDPOINT).unwrap_or_else(|| "https://huggingface.co".to_owned());
@@ -163,6 +160,16 @@ pub(crate) fn hub(global: Global) -> HubSettings {
         cache: path(HF_HUB_CACHE).unwrap_or_else(|| home.join("hub")),
         offline: global.offline || variable(HF_HUB_OFFLINE).is_some_and(|value| value != "0"),
     }
+}
+
+/// Returns where we keep what can be made again.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    Some(user_cache()?.join("stablelm"))
+}
+
+fn user_cache() -> Option<PathBuf> {
+    let named = variable(XDG_CACHE_HOME).map(PathBuf::from);
+    named.or_else(|| Some(home_dir()?.join(".cache")))
 }
 
 #[expect(

@@ -169,8 +169,9 @@ pub(crate) struct Chunks<'a> {
     borrowed: Option<(usize, &'a [u8])>,
 }
 
-/// Bytes of one chunk; a copy is only made where rows don't lie together.
-const CHUNK_LEN: usize = 1 << 20;
+/// Bytes of one chunk: what is hashed, searched and written one after the other stays in a core's cache meanwhile. A copy
+/// is only made where rows don't lie together.
+const CHUNK_LEN: usize = 256 << 10;
 
 impl<'a> Chunks<'a> {
     pub(crate) fn new(

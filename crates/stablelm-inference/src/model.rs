@@ -1,6 +1,7 @@
 //! A loaded model, whatever device it is on.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use stablelm_model::{ModelConfig, TensorSource};
 
@@ -16,7 +17,7 @@ use crate::stored::WeightDtype;
 use crate::weights;
 
 /// Where and how weights are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Where the model runs.
     pub device: Device,
@@ -26,6 +27,9 @@ pub struct LoadOptions {
     /// On how many threads the processor computes, or quantizes weights for another device; as many as it has where this
     /// is `None`. Results don't depend on it.
     pub threads: Option<NonZeroUsize>,
+    /// Where kernels are kept that NVIDIA's run-time compiler makes for the GPU at hand, if it is installed; with `None`,
+    /// and without it, those that come along are used.
+    pub kernel_cache: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
@@ -35,6 +39,7 @@ impl Default for LoadOptions {
             device: Device::Cpu,
             dtype: WeightDtype::Auto,
             threads: None,
+            kernel_cache: None,
         }
     }
 }
@@ -72,7 +77,7 @@ pub fn load(
                 )
             }
             Device::Cuda(ordinal) => {
-                let cuda = Cuda::new(ordinal, options.threads)?;
+                let cuda = Cuda::new(ordinal, options.threads, options.kernel_cache.as_deref())?;
                 let loaded = weights::load(cuda, config, source, options.dtype)?;
                 (
                     Box::new(CudaNetwork::new(loaded.decoder)),

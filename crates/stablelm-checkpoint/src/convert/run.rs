@@ -307,6 +307,7 @@ struct Run<'a> {
 /// An output file while it is written.
 struct OpenFile {
     file: Mutex<Option<Arc<File>>>,
+    turn: Mutex<()>,
     crcs: Mutex<Vec<u32>>,
     remaining: AtomicUsize,
     /// Bytes written since the disk was last asked for them.
@@ -329,6 +330,7 @@ impl OpenFile {
     fn new(output: &Output) -> Self {
         Self {
             file: Mutex::new(None),
+            turn: Mutex::new(()),
             crcs: Mutex::new(vec![0; output.parts.len()]),
             remaining: AtomicUsize::new(output.parts.len()),
             unflushed: AtomicU64::new(0),
@@ -476,6 +478,7 @@ impl Run<'_> {
         let mut sink = Sink {
             progress: &self.progress,
             file: &file,
+            turn: &open.turn,
             path: &path,
             offset: tensor.offset,
             crc: matches!(planned.frame, Frame::Torch { .. }).then(crc32fast::Hasher::new),
@@ -582,6 +585,8 @@ struct Buffers {
 struct Sink<'a> {
     progress: &'a Mutex<Progress>,
     file: &'a File,
+    /// Systems let one thread at a time write to a file, and the others turn in circles until it is done; here they sleep.
+    turn: &'a Mutex<()>,
     path: &'a Path,
     offset: u64,
     crc: Option<crc32fast::Hasher>,
@@ -592,7 +597,11 @@ impl Sink<'_> {
         if let Some(crc) = &mut self.crc {
             crc.update(bytes);
         }
-        write_at(self.file, bytes, self.offset).map_err(|source| write_error(self.path, source))?;
+        {
+            let _turn = self.turn.held();
+            write_at(self.file, bytes, self.offset)
+                .map_err(|source| write_error(self.path, source))?;
+        }
         self.offset += bytes.len() as u64;
         let mut progress = self.progress.held();
         progress.done += bytes.len() as u64;

@@ -1,7 +1,8 @@
 //! The kernels: their PTX, what they take, and the one way to launch them.
 //!
 //! PTX is made ahead of time from `kernels/*.cu` (`just ptx`) and lies in the binary; the driver makes machine code of it
-//! when a kernel is first used, and keeps that in a cache of its own. Every launch is compared with the kernel's
+//! when a kernel is first used, and keeps that in a cache of its own. Where NVIDIA's run-time compiler is installed, it
+//! makes machine code for the very device instead (`retune.rs`). Every launch is compared with the kernel's
 //! signature, and a test compares the signatures with the PTX, so that the two sides of a launch can't drift apart.
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use cudarc::nvrtc::Ptx;
 use crate::backend::BackendError;
 use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
+use crate::cuda::retune::Compiler;
 
 /// A family of kernels that differ in the number format they read, or in size.
 #[derive(Debug)]
@@ -247,6 +249,8 @@ pub(crate) const PTX: [(&str, &str); 20] = ptx![
 /// The kernels of one device, loaded as they are needed.
 pub(crate) struct Kernels {
     context: Arc<CudaContext>,
+    /// Makes machine code for this device, where that is possible.
+    compiler: Option<Compiler>,
     loaded: Mutex<Loaded>,
 }
 
@@ -257,9 +261,10 @@ struct Loaded {
 }
 
 impl Kernels {
-    pub(crate) fn new(context: &Arc<CudaContext>) -> Self {
+    pub(crate) fn new(context: &Arc<CudaContext>, compiler: Option<Compiler>) -> Self {
         Self {
             context: Arc::clone(context),
+            compiler,
             loaded: Mutex::default(),
         }
     }
@@ -320,13 +325,7 @@ impl Kernels {
         let module = if let Some(module) = loaded.modules.get(kernel.file) {
             Arc::clone(module)
         } else {
-            let (_, ptx) = PTX
-                .iter()
-                .find(|(file, _)| *file == kernel.file)
-                .expect("a test sees to it that each kernel has PTX");
-            let module = self.context.load_module(Ptx::from_src(*ptx));
-            let module =
-                module.map_err(|error| failed(&format!("load `{}`", kernel.file), error))?;
+            let module = self.module(kernel)?;
             loaded.modules.insert(kernel.file, Arc::clone(&module));
             module
         };
@@ -337,6 +336,26 @@ impl Kernels {
             .functions
             .insert((kernel.name, variant), function.clone());
         Ok(function)
+    }
+}
+
+impl Kernels {
+    /// Loads machine code for this device where it can be made, else PTX.
+    fn module(&self, kernel: &Kernel) -> Result<Arc<CudaModule>, BackendError> {
+        let ptx = PTX.iter().find(|(file, _)| *file == kernel.file);
+        let (_, ptx) = ptx.expect("a test sees to it that each kernel has PTX");
+        let first = ptx.lines().next().unwrap_or_default();
+        let digest = first.trim_start_matches("// sha256 ");
+        let compiler = self.compiler.as_ref();
+        if let Some(code) = compiler.and_then(|compiler| compiler.machine_code(kernel.file, digest)) {
+            match self.context.load_module(Ptx::from_binary(code)) {
+                Ok(module) => return Ok(module),
+                // A driver that is older than the compiler.
+                Err(error) => tracing::debug!(%error, "machine code of `{}` is refused", kernel.file),
+            }
+        }
+        let module = self.context.load_module(Ptx::from_src(*ptx));
+        module.map_err(|error| failed(&format!("load `{}`", kernel.file), error))
     }
 }
 

@@ -11,11 +11,13 @@ pub(crate) mod driver;
 mod greedy;
 mod kernels;
 mod matrix;
+mod retune;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -33,6 +35,7 @@ use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
 use crate::cuda::kernels::{Argument, Grid, Kernel, Kernels, SequenceAddresses};
 use crate::cuda::matrix::{Format, Matrix};
+use crate::cuda::retune::Compiler;
 use crate::cuda::upload::Upload;
 use crate::kv_cache::KvDtype;
 use crate::rotary::Angles;
@@ -132,18 +135,28 @@ fn single(value: f64) -> f32 {
 }
 
 impl Cuda {
-    /// Opens a device; `threads` is for the work on weights before they are copied.
-    pub(crate) fn new(ordinal: u32, threads: Option<NonZeroUsize>) -> Result<Self, LoadError> {
+    /// Opens a device.
+    ///
+    /// `threads` is for the work on weights before they are copied; kernels made for the device are kept in `kernel_cache`.
+    pub(crate) fn new(
+        ordinal: u32,
+        threads: Option<NonZeroUsize>,
+        kernel_cache: Option<&Path>,
+    ) -> Result<Self, LoadError> {
         let devices = driver::devices()?;
         if devices.iter().all(|found| found.ordinal != ordinal) {
             return Err(crate::device::missing(ordinal, &devices).into());
         }
         let available = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let pool = Pool::new(threads.unwrap_or_else(available))?;
-        Ok(Self::open(ordinal, pool)?)
+        Ok(Self::open(ordinal, pool, kernel_cache)?)
     }
 
-    fn open(ordinal: u32, pool: Pool) -> Result<Self, BackendError> {
+    fn open(
+        ordinal: u32,
+        pool: Pool,
+        kernel_cache: Option<&Path>,
+    ) -> Result<Self, BackendError> {
         let open = |error| failed(&format!("open device cuda:{ordinal}"), error);
         let context = CudaContext::new(ordinal as usize).map_err(open)?;
         // SAFETY: see `address`: the order of uses is kept by the streams alone.
@@ -152,13 +165,15 @@ impl Cuda {
         let stream = context.new_stream().map_err(open)?;
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let num_multiprocessors = context.attribute(count).map_err(open)?.unsigned_abs();
+        let (major, minor) = context.compute_capability().map_err(open)?;
+        let compiler = kernel_cache.and_then(|folder| Compiler::find(folder, 10 * major + minor));
         tracing::debug!(
             device = context.name().map_err(open)?,
             num_multiprocessors,
             "opened cuda:{ordinal}"
         );
         Ok(Self {
-            kernels: Kernels::new(&context),
+            kernels: Kernels::new(&context, compiler),
             blas: Blas::open(&stream)?,
             upload: Upload::new(&stream),
             pool,

@@ -14,6 +14,7 @@ use stablelm_model::{BlockFormat, Blocks};
 use crate::cpu::packed::{PackedMatrix, Unpacked};
 use crate::cpu::pool::Pool;
 use crate::cuda::kernels::{ALL, PTX, ProjectionAddresses, WeightAddress, full_name};
+use crate::cuda::retune::expanded;
 use crate::stored::f32_from_f16;
 
 const FORMATS: [BlockFormat; 5] = [
@@ -36,29 +37,10 @@ fn noise(seed: usize, len: usize) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Returns a source with each include in its place, as `peers/make_ptx.py` does.
-fn expanded(name: &str, seen: &mut Vec<String>) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cuda/kernels");
-    let text = std::fs::read_to_string(folder.join(name)).unwrap();
-    let mut expanded_text = String::new();
-    for line in text.split_inclusive('\n') {
-        let include = line.strip_prefix("#include \"");
-        match include.and_then(|rest| rest.split('"').next()) {
-            None => expanded_text.push_str(line),
-            Some(include) if seen.iter().any(|known| known == include) => {}
-            Some(include) => {
-                seen.push(include.to_owned());
-                expanded_text.push_str(&expanded(include, seen));
-            }
-        }
-    }
-    expanded_text
-}
-
 #[test]
 fn ptx_is_that_of_the_sources() {
     for (file, ptx) in PTX {
-        let source = expanded(&format!("{file}.cu"), &mut Vec::new());
+        let source = expanded(&format!("{file}.cu"));
         let mut digest = String::new();
         for byte in Sha256::digest(source.as_bytes()) {
             write!(digest, "{byte:02x}").unwrap();

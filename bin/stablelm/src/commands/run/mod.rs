@@ -236,6 +236,7 @@ pub(super) fn load(
             device,
             dtype,
             threads: Some(threads),
+            kernel_cache: settings::cache_folder().map(|cache| cache.join("kernels")),
         },
     );
     model.map_err(|error| {

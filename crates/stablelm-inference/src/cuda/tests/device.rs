@@ -24,7 +24,7 @@ fn device() -> Option<(Cuda, u32)> {
     match driver::devices() {
         Ok(devices) => {
             let ordinal = devices[0].ordinal;
-            Some((Cuda::new(ordinal, None).unwrap(), ordinal))
+            Some((Cuda::new(ordinal, None, None).unwrap(), ordinal))
         }
         Err(error) => {
             eprintln!("skipped: {error}");
@@ -330,6 +330,7 @@ fn random_model(config: &str, device: Device, dtype: WeightDtype) -> Model {
         device,
         dtype,
         threads: None,
+        kernel_cache: None,
     };
     load(&config, &source, &options).unwrap()
 }
