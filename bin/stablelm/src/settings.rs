@@ -148,7 +148,8 @@ pub(crate) fn memory_limit(flag: Option<ByteSize>) -> Result<u64, CommandError> 
 pub(crate) fn hub(global: Global) -> HubSettings {
     let text = |name| variable(name).and_then(|value| value.into_string().ok());
     let path = |name| variable(name).map(PathBuf::from);
-    let home = path(HF_HOME).unwrap_or_else(|| user_cache().unwrap_or_default().join("huggingface"));
+    let home =
+        path(HF_HOME).unwrap_or_else(|| user_cache().unwrap_or_default().join("huggingface"));
     let written = || std::fs::read_to_string(home.join("token")).ok();
     let token = text(HF_TOKEN).or_else(written);
     let endpoint = text(HF_ENDPOINT).unwrap_or_else(|| "https://huggingface.co".to_owned());

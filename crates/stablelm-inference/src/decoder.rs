@@ -158,7 +158,9 @@ impl<B: Backend> Sequences for DecoderSequences<'_, B> {
         let mut wanted = tokens.iter().peekable();
         let mut is_wanted = |nth: &usize| wanted.next_if(|(wanted, _)| wanted == nth).is_some();
         let caches = self.caches.iter_mut().enumerate();
-        let caches = caches.filter(|(nth, _)| is_wanted(nth)).map(|(_, cache)| cache);
+        let caches = caches
+            .filter(|(nth, _)| is_wanted(nth))
+            .map(|(_, cache)| cache);
         let ids: Vec<u32> = tokens.iter().map(|(_, id)| *id).collect();
         self.decoder.step(&mut caches.collect::<Vec<_>>(), &ids)
     }

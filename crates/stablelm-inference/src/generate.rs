@@ -292,13 +292,8 @@ impl<'a> Text<'a> {
     ) -> Result<(), GenerateError> {
         let options = self.options;
         check_finite(logits, self.history.len() - 1)?;
-        let id = choose(
-            logits,
-            &self.history,
-            options.vocab_size,
-            &options.sampling,
-        )
-        .expect("a vocabulary with ids leaves at least one of them");
+        let id = choose(logits, &self.history, options.vocab_size, &options.sampling)
+            .expect("a vocabulary with ids leaves at least one of them");
         let logprobs = options.logprobs.map(|_| self.token_logprobs(logits, id));
         self.push(GeneratedToken { id, logprobs }, on_token);
         Ok(())

@@ -101,7 +101,12 @@ pub(crate) struct Run {
     /// Weights are read once for a token of each, so that several answers take little longer than one. On the processor up
     /// to 4 change nothing about an answer; more, or a GPU, can change the last bits of its log-probabilities, and so the
     /// choice between two tokens that are as likely.
-    #[arg(long, value_name = "N", requires = "prompts", conflicts_with = "save_check")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "prompts",
+        conflicts_with = "save_check"
+    )]
     pub(crate) batch_size: Option<NonZeroUsize>,
     /// Read prompts from standard input line by line, even where it is no terminal
     #[arg(long, short, group = "prompt_source", conflicts_with_all = ["json", "echo"])]

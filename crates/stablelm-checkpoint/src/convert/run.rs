@@ -509,7 +509,8 @@ impl Run<'_> {
         let last = open.remaining.fetch_sub(1, Ordering::AcqRel) == 1;
         if last {
             let crcs = open.crcs.held();
-            write_frame(&planned.frame, &file, &crcs).map_err(|source| write_error(&path, source))?;
+            write_frame(&planned.frame, &file, &crcs)
+                .map_err(|source| write_error(&path, source))?;
             *open.file.held() = None;
         }
         let len = tensor.byte_len();

@@ -16,10 +16,10 @@ use crate::cuda::driver::failed;
 use crate::cuda::greedy::Choice;
 use crate::cuda::kernels::{self, Argument, Grid, Kernel, ProjectionAddresses};
 use crate::cuda::matrix::{Format, Matrix};
-use crate::cuda::{Cuda, LARGEST_HEAD, THREADS, address, blocks, int, nonlinearity_number, scale, single};
-use crate::decoder::{
-    Decoder, Layer, Likeliest, Network, Residual, Rows, Sequence, Sequences,
+use crate::cuda::{
+    Cuda, LARGEST_HEAD, THREADS, address, blocks, int, nonlinearity_number, scale, single,
 };
+use crate::decoder::{Decoder, Layer, Likeliest, Network, Residual, Rows, Sequence, Sequences};
 use crate::kv_cache::{KvCache, KvDtype};
 use crate::mlp::Mlp;
 use crate::norm::Norm;
@@ -144,7 +144,11 @@ impl CudaSequence<'_> {
         }
         let capacity = self.cache.layers.first().map_or(0, |layer| layer.capacity);
         // When the cache has grown, the old graphs write to where it was.
-        if self.step.as_ref().is_none_or(|step| step.capacity != capacity) {
+        if self
+            .step
+            .as_ref()
+            .is_none_or(|step| step.capacity != capacity)
+        {
             self.step = Some(Step::new(self.decoder, capacity)?);
         }
         Ok(())
@@ -308,7 +312,9 @@ impl Step {
             LINEAR,
             output,
         )?;
-        choosable.map_or(Ok(()), |choosable| self.choice.queue(self, decoder, choosable))
+        choosable.map_or(Ok(()), |choosable| {
+            self.choice.queue(self, decoder, choosable)
+        })
     }
 
     /// Queues a normalization and a matrix.

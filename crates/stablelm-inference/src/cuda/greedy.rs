@@ -68,9 +68,7 @@ impl Choice {
     fn copy(&mut self, stream: &Arc<CudaStream>, turn: usize) -> Result<(), BackendError> {
         let copy = |error| failed("copy a token", error);
         let place = &mut self.on_host[turn];
-        stream
-            .memcpy_dtoh(&self.chosen, place)
-            .map_err(copy)?;
+        stream.memcpy_dtoh(&self.chosen, place).map_err(copy)?;
         self.copied[turn].record(stream).map_err(copy)
     }
 

@@ -347,11 +347,14 @@ impl Kernels {
         let first = ptx.lines().next().unwrap_or_default();
         let digest = first.trim_start_matches("// sha256 ");
         let compiler = self.compiler.as_ref();
-        if let Some(code) = compiler.and_then(|compiler| compiler.machine_code(kernel.file, digest)) {
+        if let Some(code) = compiler.and_then(|compiler| compiler.machine_code(kernel.file, digest))
+        {
             match self.context.load_module(Ptx::from_binary(code)) {
                 Ok(module) => return Ok(module),
                 // A driver that is older than the compiler.
-                Err(error) => tracing::debug!(%error, "machine code of `{}` is refused", kernel.file),
+                Err(error) => {
+                    tracing::debug!(%error, "machine code of `{}` is refused", kernel.file)
+                }
             }
         }
         let module = self.context.load_module(Ptx::from_src(*ptx));

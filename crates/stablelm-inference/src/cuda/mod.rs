@@ -152,11 +152,7 @@ impl Cuda {
         Ok(Self::open(ordinal, pool, kernel_cache)?)
     }
 
-    fn open(
-        ordinal: u32,
-        pool: Pool,
-        kernel_cache: Option<&Path>,
-    ) -> Result<Self, BackendError> {
+    fn open(ordinal: u32, pool: Pool, kernel_cache: Option<&Path>) -> Result<Self, BackendError> {
         let open = |error| failed(&format!("open device cuda:{ordinal}"), error);
         let context = CudaContext::new(ordinal as usize).map_err(open)?;
         // SAFETY: see `address`: the order of uses is kept by the streams alone.

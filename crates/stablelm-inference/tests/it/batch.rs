@@ -87,7 +87,11 @@ fn each_text_is_the_very_one_that_is_written_alone() {
             let found = together(&model, Batch::EXACT, &prompts, &options);
             for (found, prompt) in found.into_iter().zip(&prompts) {
                 let expected = without_timings(alone(&model, prompt, &options));
-                assert_eq!(without_timings(found.unwrap()), expected, "{fields} {dtype}");
+                assert_eq!(
+                    without_timings(found.unwrap()),
+                    expected,
+                    "{fields} {dtype}"
+                );
             }
         }
     }
@@ -130,12 +134,21 @@ fn a_text_that_cannot_be_written_leaves_the_others_alone() {
     };
     let prompts = [vec![4], vec![9], vec![500], vec![], vec![5, 6]];
     let found = together(&model, 2, &prompts, &options);
-    assert!(matches!(found[1], Err(GenerateError::NonFinite { position: 0 })));
-    assert!(matches!(found[2], Err(GenerateError::TokenOutOfRange { .. })));
+    assert!(matches!(
+        found[1],
+        Err(GenerateError::NonFinite { position: 0 })
+    ));
+    assert!(matches!(
+        found[2],
+        Err(GenerateError::TokenOutOfRange { .. })
+    ));
     assert!(matches!(found[3], Err(GenerateError::EmptyPrompt)));
     for nth in [0, 4] {
         let expected = without_timings(alone(&model, &prompts[nth], &options));
-        assert_eq!(without_timings(found[nth].as_ref().unwrap().clone()), expected);
+        assert_eq!(
+            without_timings(found[nth].as_ref().unwrap().clone()),
+            expected
+        );
     }
 }
 
@@ -161,7 +174,10 @@ fn a_caller_can_end_one_text_and_take_its_place() {
     let [(1, Ok(first))] = finished.as_slice() else {
         panic!("{finished:?}");
     };
-    assert_eq!((first.ids.len(), first.finish_reason), (1, FinishReason::Stop));
+    assert_eq!(
+        (first.ids.len(), first.finish_reason),
+        (1, FinishReason::Stop)
+    );
     batch.push(3, &prompt(5), &options).unwrap();
     let mut texts = BTreeMap::new();
     while !batch.is_empty() {

@@ -160,10 +160,12 @@ impl Answers<'_> {
     fn step(&mut self) -> Result<(), CommandError> {
         let (first, lines) = (self.first, &mut self.lines);
         let place = |key: u64| usize::try_from(key - first).expect("it is one of those that wait");
-        let finished = self.batch.step(&mut |key, token| match &mut lines[place(key)] {
-            Line::Waiting(_, _, reply) => reply.push(token),
-            Line::Done(..) => ControlFlow::Break(()),
-        });
+        let finished = self
+            .batch
+            .step(&mut |key, token| match &mut lines[place(key)] {
+                Line::Waiting(_, _, reply) => reply.push(token),
+                Line::Done(..) => ControlFlow::Break(()),
+            });
         for (key, generation) in finished.map_err(generate_error)? {
             let line = &mut lines[place(key)];
             let Line::Waiting(document, ids, reply) =

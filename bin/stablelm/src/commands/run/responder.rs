@@ -7,9 +7,7 @@ use serde_json::{Map, Value, json};
 use stablelm_inference::{
     FinishReason, GenerateOptions, GeneratedToken, Generation, Model, Session,
 };
-use stablelm_tokenizer::{
-    DecodeStream, SpecialTokensInOutput, SpecialTokensInText, Tokenizer,
-};
+use stablelm_tokenizer::{DecodeStream, SpecialTokensInOutput, SpecialTokensInText, Tokenizer};
 
 use super::interrupt::Interrupt;
 use super::prompt::PromptText;

@@ -62,7 +62,11 @@ const BLOCKS: usize = 4;
 const CHUNK_BYTES: usize = 128 * 1024;
 
 /// Splits a task among groups of at most `most` positions, and gives `multiply` each group's share.
-pub(super) fn in_groups<T>(task: &mut Task<'_, T>, most: usize, multiply: impl Fn(&mut Share<'_, T>)) {
+pub(super) fn in_groups<T>(
+    task: &mut Task<'_, T>,
+    most: usize,
+    multiply: impl Fn(&mut Share<'_, T>),
+) {
     let (columns, positions) = (task.columns, task.positions);
     let padded = task.input.len() / positions;
     let rows = if positions <= most {

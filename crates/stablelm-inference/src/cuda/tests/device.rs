@@ -120,13 +120,7 @@ fn values_one_by_one_are_the_processor_s() {
         }
         let last = cuda.row(&here, here.rows - 1).unwrap();
         let expected = &there.values[(rows - 1) * width..];
-        check(
-            "row",
-            &cuda.to_host(&last).unwrap(),
-            expected,
-            0.0,
-            0.0,
-        );
+        check("row", &cuda.to_host(&last).unwrap(), expected, 0.0, 0.0);
     }
 }
 
