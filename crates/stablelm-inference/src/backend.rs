@@ -163,12 +163,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
         caches: &mut [&mut Self::LayerCache],
         shape: HeadShape,
     ) -> Result<Self::Tensor, BackendError> {
-        let attend = |(nth, cache): (usize, &mut &mut Self::LayerCache)| {
+        let mut rows = Vec::with_capacity(caches.len());
+        for (nth, cache) in caches.iter_mut().enumerate() {
             self.append(cache, &self.row(keys, nth)?, &self.row(values, nth)?)?;
-            self.attend(&self.row(queries, nth)?, cache, shape)
-        };
-        let rows: Result<Vec<_>, _> = caches.iter_mut().enumerate().map(attend).collect();
-        self.stack(&rows?)
+            rows.push(self.attend(&self.row(queries, nth)?, cache, shape)?);
+        }
+        self.stack(&rows)
     }
 
     /// Returns one row alone.

@@ -70,6 +70,10 @@ pub(crate) enum ConvertDtype {
     stablelm convert neox-tp4 neox-tp2 --to neox --tensor-parallel 2 --layout single\n  \
     stablelm convert checkpoints stablelm-3b-f32 --master-weights\n  \
     stablelm convert stablelm-3b stablelm-3b-q4_k.gguf --to gguf --dtype q4_k")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
 pub(crate) struct Convert {
     /// A GPT-NeoX checkpoint folder, or a safetensors folder or file
     pub(crate) input: PathBuf,

@@ -353,7 +353,7 @@ impl Kernels {
                 Ok(module) => return Ok(module),
                 // A driver that is older than the compiler.
                 Err(error) => {
-                    tracing::debug!(%error, "machine code of `{}` is refused", kernel.file)
+                    tracing::debug!(%error, "machine code of `{}` is refused", kernel.file);
                 }
             }
         }

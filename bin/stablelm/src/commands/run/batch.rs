@@ -28,7 +28,7 @@ const ON_THE_PROCESSOR: NonZeroUsize = NonZeroUsize::new(Batch::EXACT).unwrap();
 /// A line that has been read.
 enum Line<'a> {
     /// Its answer is being written.
-    Waiting(Map<String, Value>, Vec<u32>, Reply<'a>),
+    Waiting(Map<String, Value>, Vec<u32>, Box<Reply<'a>>),
     /// What is to be printed, and whether it is an answer.
     Done(Map<String, Value>, bool),
 }
@@ -150,7 +150,7 @@ impl Answers<'_> {
                 pushed.map_err(generate_error).map(|()| ids)
             });
         self.lines.push_back(match begun {
-            Ok(ids) => Line::Waiting(document, ids, responder.reply(Show::Nothing)),
+            Ok(ids) => Line::Waiting(document, ids, Box::new(responder.reply(Show::Nothing))),
             Err(error) => without_answer(document, error)?,
         });
         Ok(())
