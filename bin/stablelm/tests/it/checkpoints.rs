@@ -437,8 +437,10 @@ fn a_killed_conversion_goes_on_and_ends_in_the_same_bytes() {
                 .unwrap();
             std::thread::sleep(took * (turn * 7 % 20) / 20);
             child.kill().unwrap();
-            let finished = child.wait().unwrap().success();
-            assert_eq!(runner.path().join(&killed).exists(), finished, "{turn}");
+            let succeeded = child.wait().unwrap().success();
+            // A process may be killed between giving the output its name and its end: what has the name is whole.
+            let finished = runner.path().join(&killed).exists();
+            assert!(finished || !succeeded, "{turn}");
             if finished || turn % 5 == 4 {
                 if !finished {
                     let rest = args(&killed, &["--resume"]);
