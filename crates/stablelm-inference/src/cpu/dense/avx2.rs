@@ -10,7 +10,7 @@ use std::mem::transmute;
 use crate::cpu::dense::few::Task;
 use crate::cpu::dense::format::{Bf16, F16, F32, Format};
 use crate::cpu::dense::many::{GROUP, ROWS, Strip};
-use crate::cpu::dense::rows::{Load, Share, Vector, in_groups, multiply as multiply_rows};
+use crate::cpu::dense::rows::{Load, Vector, multiply as multiply_rows};
 
 /// The level's registers.
 pub(super) struct Avx2;
@@ -103,24 +103,32 @@ impl Load<Avx2> for F32 {
     }
 }
 
-/// Multiplies weight rows by a few positions, up to 2 at a time: as many as have registers for their sums.
+/// Multiplies weight rows by one to six positions.
 ///
-/// One row at a time: one stream of weights is read fastest.
+/// Few rows at a time read the weights fastest, and several read the activations less often, which may not fit the first
+/// level cache: as many as have registers for their sums. A product is one sum for any number of positions, so that a
+/// position's products are the same whatever it is multiplied beside.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn few<F: Load<Avx2>>(task: &mut Task<'_, F::Bits>) {
-    in_groups(task, 2, |share| match share.len() {
-        1 => rows::<F, 1>(share),
-        2 => rows::<F, 2>(share),
-        _ => unreachable!("no share has more positions"),
-    });
+    match task.positions {
+        1 => rows::<F, 1, 4, 1>(task),
+        2 => rows::<F, 2, 4, 1>(task),
+        3 => rows::<F, 3, 2, 1>(task),
+        4 => rows::<F, 4, 2, 1>(task),
+        5 => rows::<F, 5, 2, 1>(task),
+        6 => rows::<F, 6, 2, 1>(task),
+        _ => unreachable!("more positions are multiplied in blocks"),
+    }
 }
 
 /// Out of line: in one large function the compiler does not keep the sums of each in registers.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn rows<F: Load<Avx2>, const POSITIONS: usize>(share: &mut Share<'_, F::Bits>) {
+fn rows<F: Load<Avx2>, const POSITIONS: usize, const ROWS: usize, const BLOCKS: usize>(
+    task: &mut Task<'_, F::Bits>,
+) {
     // SAFETY: this function has the instructions.
-    unsafe { multiply_rows::<Avx2, F, POSITIONS>(share) }
+    unsafe { multiply_rows::<Avx2, F, POSITIONS, ROWS, BLOCKS>(task) }
 }
 
 /// Widens a run of weights; plain code, for wider registers.

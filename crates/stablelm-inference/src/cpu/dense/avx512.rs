@@ -13,7 +13,7 @@ use std::mem::{MaybeUninit, transmute};
 use crate::cpu::dense::few::Task;
 use crate::cpu::dense::format::{Bf16, F16, F32, Format};
 use crate::cpu::dense::many::{GROUP, ROWS, Strip, Sums};
-use crate::cpu::dense::rows::{Load, Share, Vector, in_groups, multiply as multiply_rows};
+use crate::cpu::dense::rows::{Load, Vector, multiply as multiply_rows};
 
 /// The level's registers.
 pub(super) struct Avx512;
@@ -104,26 +104,32 @@ impl Load<Avx512> for F32 {
     }
 }
 
-/// Multiplies weight rows by a few positions, up to 4 at a time: as many as have registers for their sums.
+/// Multiplies weight rows by one to six positions.
 ///
-/// One row at a time: one stream of weights is read fastest.
+/// One position takes one row at a time: one stream of weights is read fastest. A product is four sums for any number of
+/// positions, so that a position's products are the same whatever it is multiplied beside; two rows of more than two
+/// positions would not have the registers.
 #[target_feature(enable = "avx512f")]
 pub(super) fn few<F: Load<Avx512>>(task: &mut Task<'_, F::Bits>) {
-    in_groups(task, 4, |share| match share.len() {
-        1 => rows::<F, 1>(share),
-        2 => rows::<F, 2>(share),
-        3 => rows::<F, 3>(share),
-        4 => rows::<F, 4>(share),
-        _ => unreachable!("no share has more positions"),
-    });
+    match task.positions {
+        1 => rows::<F, 1, 1, 4>(task),
+        2 => rows::<F, 2, 2, 4>(task),
+        3 => rows::<F, 3, 1, 4>(task),
+        4 => rows::<F, 4, 1, 4>(task),
+        5 => rows::<F, 5, 1, 4>(task),
+        6 => rows::<F, 6, 1, 4>(task),
+        _ => unreachable!("more positions are multiplied in blocks"),
+    }
 }
 
 /// Out of line: in one large function the compiler does not keep the sums of each in registers.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
-fn rows<F: Load<Avx512>, const POSITIONS: usize>(share: &mut Share<'_, F::Bits>) {
+fn rows<F: Load<Avx512>, const POSITIONS: usize, const ROWS: usize, const BLOCKS: usize>(
+    task: &mut Task<'_, F::Bits>,
+) {
     // SAFETY: this function has the instructions.
-    unsafe { multiply_rows::<Avx512, F, POSITIONS>(share) }
+    unsafe { multiply_rows::<Avx512, F, POSITIONS, ROWS, BLOCKS>(task) }
 }
 
 /// Widens a run of weights; plain code, for wider registers.
