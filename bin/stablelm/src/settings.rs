@@ -45,7 +45,7 @@ const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Every variable with its meaning, for the reference page.
 #[cfg(test)]
-pub(crate) const VARIABLES: [(&str, &str); 11] = [
+pub(crate) const VARIABLES: [(&str, &str); 12] = [
     (
         STABLELM_THREADS,
         "Number of threads where `--threads` is not given.",
@@ -78,6 +78,10 @@ pub(crate) const VARIABLES: [(&str, &str); 11] = [
     (
         HF_HUB_CACHE,
         "The hub's cache, when not `hub` in that folder.",
+    ),
+    (
+        XDG_CACHE_HOME,
+        "The folder of caches, GPU kernels among them, when not `~/.cache`.",
     ),
     (
         HF_HUB_OFFLINE,

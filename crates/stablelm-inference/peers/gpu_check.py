@@ -9,12 +9,12 @@ In order, each with its own line of the outcome, and one that fails keeps none f
    itself strays by);
 4. `compute-sanitizer` over one of them, where it is installed;
 5. a model of random weights in the shape of StableLM-3B-4E1T (`--make-model`): decoding at contexts of 8 and 4,096 tokens,
-   prefill of 2,048, in bf16, q8_0 and q4_k, against the bytes that must be read;
+   prefill of 2,048, 16 prompts side by side, in bf16, q8_0 and q4_k, against the bytes that must be read;
 6. the same and a batch of 16 in transformers, eager and compiled with a static cache, where torch finds the GPU.
 
 It is meant to take ten minutes on a machine that has the binaries; cargo may take as long again to make them. It has not
-run on a device yet. Everything that was found
-is in FOLDER/outcome.json. Only the standard library is needed; step 6 runs in the interpreter of `--python`.
+run on a device yet. Everything that was found is in FOLDER/outcome.json. Only the standard library is needed; step 6 runs
+in the interpreter of `--python`.
 """
 
 import argparse
@@ -34,6 +34,7 @@ TOLERANCES = {"f32": 1e-3, "bf16": 0.26}
 # Of one decoded token of StableLM-3B-4E1T: all matrices but the embedding, and the cache of one position in halves.
 WEIGHTS_PER_TOKEN = 2_666_664_960
 CACHE_BYTES_PER_POSITION = 2 * 2 * 2560 * 32
+BATCH = 16
 BITS = {"bf16": 16, "q8_0": 8.5, "q4_k": 4.625}
 
 
@@ -163,7 +164,19 @@ def speed(options):
             outcome[f"{dtype} decode at {context}"] = {"tokens_per_s": rate, "share_of_copy": share}
         rate = json.loads(run([*bench, "--prompt-tokens", 2048, "--new-tokens", 0]))["prefill_tokens_per_s"]
         outcome[f"{dtype} prefill of 2048"] = {"tokens_per_s": rate}
+        outcome[f"{dtype} batch of {BATCH}"] = {"tokens_per_s": batch_rate(options, model, dtype)}
     return outcome
+
+
+def batch_rate(options, model, dtype):
+    """Returns the tokens a second of prompts that are answered side by side; the first of two runs may make kernels."""
+    prompts = options.folder / "prompts.jsonl"
+    lines = [json.dumps({"prompt_ids": [100 * nth + at for at in range(8)]}) for nth in range(BATCH)]
+    prompts.write_text("".join(line + "\n" for line in lines))
+    words = [options.stablelm, "run", "--model", model, "--prompts", prompts, "--batch-size", BATCH, "--dtype", dtype]
+    words += ["--device", options.device, "--greedy", "--ignore-eos", "--max-new-tokens", 128, "--json", "-q"]
+    runs = [[json.loads(line) for line in run(words).splitlines()] for _ in range(2)]
+    return max(sum(answer["timings"]["decode_tokens_per_s"] for answer in answers) for answers in runs)
 
 
 def transformers(options):
@@ -201,13 +214,13 @@ def transformers_worker(options):
 
     with torch.inference_mode():
         outcome["prefill of 2048"] = 2048 * timed(lambda: model(ids(1, 2048), logits_to_keep=1), 5)
-        for batch, context in [(1, 8), (1, 3966), (16, 8)]:
+        for batch, context in [(1, 8), (1, 3966), (BATCH, 8)]:
             cache = DynamicCache()
             model(ids(batch, context), past_key_values=cache, logits_to_keep=1)
             step = lambda: model(ids(batch, 1), past_key_values=cache).logits.argmax(-1)
             outcome[f"eager decode at {context}, batch {batch}"] = batch * timed(step, 32)
         compiled = torch.compile(model, mode="reduce-overhead", fullgraph=True)
-        for batch, context in [(1, 8), (1, 3966), (16, 8)]:
+        for batch, context in [(1, 8), (1, 3966), (BATCH, 8)]:
             cache = StaticCache(
                 config=config, max_batch_size=batch, max_cache_len=4096, device=options.device, dtype=torch.bfloat16
             )

@@ -46,8 +46,30 @@ impl<B: Backend> Attention<B> {
                 backend.append(cache, &keys, &values)?;
                 backend.attend(&queries, cache, self.shape)?
             }
-            caches => backend.attend_each(&queries, &keys, &values, caches, self.shape)?,
+            caches => {
+                let attended = backend.attend_each(&queries, &keys, &values, caches, self.shape)?;
+                match attended {
+                    Some(attended) => attended,
+                    None => self.attend_one_by_one(backend, &queries, &keys, &values, caches)?,
+                }
+            }
         };
         self.output.forward(backend, &attended)
+    }
+    /// Does what [`Backend::attend_each`] does with the other operations.
+    fn attend_one_by_one(
+        &self,
+        backend: &B,
+        queries: &B::Tensor,
+        keys: &B::Tensor,
+        values: &B::Tensor,
+        caches: &mut [&mut B::LayerCache],
+    ) -> Result<B::Tensor, BackendError> {
+        let mut attended = Vec::with_capacity(caches.len());
+        for (nth, cache) in caches.iter_mut().enumerate() {
+            backend.append(cache, &backend.row(keys, nth)?, &backend.row(values, nth)?)?;
+            attended.push(backend.attend(&backend.row(queries, nth)?, cache, self.shape)?);
+        }
+        backend.stack(&attended)
     }
 }

@@ -142,33 +142,17 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Appends each row of the keys and values to a cache of its own, and attends over that from the same row of `queries`.
     ///
-    /// There are as many rows as caches. Each row gets what [`append`](Self::append) and [`attend`](Self::attend) give it.
+    /// There are as many rows as caches. Each row gets what [`append`](Self::append) and [`attend`](Self::attend) give it;
+    /// where a backend has no better way than these, `None` is returned and nothing was done.
     fn attend_each(
         &self,
-        queries: &Self::Tensor,
-        keys: &Self::Tensor,
-        values: &Self::Tensor,
-        caches: &mut [&mut Self::LayerCache],
-        shape: HeadShape,
-    ) -> Result<Self::Tensor, BackendError> {
-        self.attend_one_by_one(queries, keys, values, caches, shape)
-    }
-
-    /// Does what [`attend_each`](Self::attend_each) does with the other operations.
-    fn attend_one_by_one(
-        &self,
-        queries: &Self::Tensor,
-        keys: &Self::Tensor,
-        values: &Self::Tensor,
-        caches: &mut [&mut Self::LayerCache],
-        shape: HeadShape,
-    ) -> Result<Self::Tensor, BackendError> {
-        let mut rows = Vec::with_capacity(caches.len());
-        for (nth, cache) in caches.iter_mut().enumerate() {
-            self.append(cache, &self.row(keys, nth)?, &self.row(values, nth)?)?;
-            rows.push(self.attend(&self.row(queries, nth)?, cache, shape)?);
-        }
-        self.stack(&rows)
+        _queries: &Self::Tensor,
+        _keys: &Self::Tensor,
+        _values: &Self::Tensor,
+        _caches: &mut [&mut Self::LayerCache],
+        _shape: HeadShape,
+    ) -> Result<Option<Self::Tensor>, BackendError> {
+        Ok(None)
     }
 
     /// Returns one row alone.

@@ -125,7 +125,7 @@ pub(crate) struct Convert {
     /// Do not wait until the output is on disk before it gets its name
     ///
     /// As `cp` does: faster by what the disk is behind. Should the machine stop within the next half minute, files of the
-    /// output may then not be whole, and a network disk that is full may go unnoticed.
+    /// output may then not be whole (convert again, without `--resume`), and a network disk that is full may go unnoticed.
     #[arg(long)]
     pub(crate) no_sync: bool,
     /// Print the plan, write nothing

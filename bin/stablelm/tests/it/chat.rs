@@ -1,5 +1,8 @@
 //! `stablelm run` with chat templates, in conversation, and with many prompts.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::runner::{Runner, fixture};
@@ -215,6 +218,31 @@ fn many_prompts_get_the_answers_they_would_get_alone_in_their_order() {
     let first: Value = serde_json::from_str(piped.lines().next().unwrap()).unwrap();
     assert_eq!(first["ids"], found[0]["ids"]);
     assert_eq!(first["logprobs"][0]["top"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn who_writes_a_line_may_wait_for_its_answer_before_the_next() {
+    let runner = Runner::new();
+    chat_model(&runner);
+    let mut child = runner
+        .command(&run(&["--prompts", "-"]))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut questions = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for line in 1..=3 {
+        // The second has no answer, which is said at once as well.
+        let question = ["The ferry", "The keeper lit the lamp. ", "The lamp"][line - 1];
+        let question = json!({ "prompt": question.repeat([1, 100, 1][line - 1]) });
+        writeln!(questions, "{question}").unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        assert_eq!(answer["line"], line);
+        assert_eq!(answer["error"].is_string(), line == 2);
+    }
+    drop(questions);
+    assert!(answers.next().is_none());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
 }
 
 #[test]

@@ -50,14 +50,10 @@ impl Runner {
         std::fs::write(path, contents).unwrap();
     }
 
-    /// Runs the command there.
-    pub(crate) fn output(&self, args: &[&str]) -> Output {
-        self.output_with_stdin(args, "")
-    }
-
-    /// Runs the command there with something on standard input.
-    pub(crate) fn output_with_stdin(&self, args: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_stablelm"))
+    /// Returns the command to run there, with pipes for what it reads and writes.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stablelm"));
+        command
             .args(args)
             .current_dir(self.path())
             .env_remove("NO_COLOR")
@@ -70,9 +66,18 @@ impl Runner {
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the command there.
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
+        self.output_with_stdin(args, "")
+    }
+
+    /// Runs the command there with something on standard input.
+    pub(crate) fn output_with_stdin(&self, args: &[&str], stdin: &str) -> Output {
+        let mut child = self.command(args).spawn().unwrap();
         // A command that fails early does not read.
         drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
         child.wait_with_output().unwrap()

@@ -623,9 +623,9 @@ impl Backend for Cuda {
         values: &Rows,
         caches: &mut [&mut LayerCache],
         shape: HeadShape,
-    ) -> Result<Rows, BackendError> {
+    ) -> Result<Option<Rows>, BackendError> {
         if !shape.head_dim.is_multiple_of(8) || shape.head_dim > LARGEST_HEAD {
-            return self.attend_one_by_one(queries, keys, values, caches, shape);
+            return Ok(None);
         }
         let output = self.take_rows(queries.rows, queries.width)?;
         let mut sequences = Vec::with_capacity(caches.len());
@@ -654,7 +654,7 @@ impl Backend for Cuda {
         // SAFETY: there is a row of all heads for each sequence, whose cache has room for one more position, and no two
         // sequences share a cache.
         unsafe { self.launch(&kernels::ATTEND_EACH, variant, grid, &arguments)? };
-        Ok(output)
+        Ok(Some(output))
     }
 
     fn row(&self, tensor: &Rows, nth: usize) -> Result<Rows, BackendError> {

@@ -1,7 +1,6 @@
 //! Many prompts, a line of JSON each.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead as _};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
@@ -10,7 +9,8 @@ use serde_json::{Map, Value, json};
 use stablelm_inference::{Batch, Device};
 
 use super::generate_error;
-use super::prompt::{Prompt, PromptLines, PromptText};
+use super::lines::{NextLine, PromptLines};
+use super::prompt::{Prompt, PromptText};
 use super::responder::{Reply, Responder, Response, Show};
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
@@ -36,8 +36,9 @@ enum Line<'a> {
 impl Responder<'_> {
     /// Answers each line; an error at the end counts those that had none.
     ///
-    /// Several are answered side by side, and printed in the order of the lines.
-    pub(super) fn answer_lines(&self, mut lines: PromptLines) -> Result<(), CommandError> {
+    /// Several are answered side by side, and printed in the order of the lines. A line that is written when the answers
+    /// before it are there need not wait for another.
+    pub(super) fn answer_lines(&self, lines: PromptLines) -> Result<(), CommandError> {
         let size = self.args.batch_size.unwrap_or(match self.model.device() {
             Device::Cpu => ON_THE_PROCESSOR,
             _ => ON_A_GPU,
@@ -52,24 +53,35 @@ impl Responder<'_> {
         };
         let mut progress = Progress {
             stage: "prompts".to_owned(),
-            total: lines.len,
+            total: lines.len.unwrap_or(0),
             unit: "bytes".to_owned(),
             ..Progress::default()
         };
+        let name = lines.name.clone();
+        let lines = lines.read_ahead().map_err(|error| {
+            CommandError::environment(anyhow::Error::new(error).context("failed to start a thread"))
+        })?;
         let mut number = 0u64;
-        let mut line = Vec::new();
         let mut is_at_end = false;
         loop {
             while !is_at_end && answers.takes_more() && !self.interrupt.is_asked() {
-                line.clear();
-                let len = lines.reader.read_until(b'\n', &mut line);
-                let len = len.map_err(|error| read_error(error, &lines.name))?;
-                is_at_end = len == 0;
-                number += 1;
-                if !line.trim_ascii().is_empty() {
-                    answers.begin(number, &line)?;
+                let mut next = lines.look()?;
+                if matches!(next, NextLine::Later) && answers.batch.is_empty() {
+                    // Who is to write the next line may wait for these.
+                    answers.print()?;
+                    next = lines.wait(&self.interrupt)?;
                 }
-                progress.done += len as u64;
+                match next {
+                    NextLine::Line(line) => {
+                        number += 1;
+                        if !line.trim_ascii().is_empty() {
+                            answers.begin(number, &line)?;
+                        }
+                        progress.done += line.len() as u64;
+                    }
+                    NextLine::Later => break,
+                    NextLine::End => is_at_end = true,
+                }
             }
             answers.print()?;
             show_progress(&progress);
@@ -85,7 +97,6 @@ impl Responder<'_> {
             return Ok(());
         }
         let total = answered + failed;
-        let name = &lines.name;
         Err(CommandError::input(anyhow!(
             "{failed} of {total} prompts of {name} have no answer"
         ))
@@ -103,13 +114,9 @@ impl Responder<'_> {
             }
         };
         let mut prompts = Vec::new();
-        let mut line = Vec::new();
-        for number in 1u64.. {
-            line.clear();
-            let len = lines.reader.read_until(b'\n', &mut line);
-            if len.map_err(|error| read_error(error, &lines.name))? == 0 {
-                break;
-            }
+        let mut number = 0u64;
+        while let Some(line) = lines.next()? {
+            number += 1;
             if !line.trim_ascii().is_empty() {
                 let prompt = parse(&line, &mut Map::new()).and_then(|prompt| self.ids(&prompt));
                 prompts
@@ -220,10 +227,6 @@ fn without_answer<'a>(
     let messages = error.messages().join(": ");
     document.insert("error".to_owned(), messages.into());
     Ok(Line::Done(document, false))
-}
-
-fn read_error(error: io::Error, name: &str) -> CommandError {
-    CommandError::input(anyhow::Error::new(error).context(format!("failed to read {name}")))
 }
 
 /// Reads a line; its `id` goes into `document` whatever comes of it.

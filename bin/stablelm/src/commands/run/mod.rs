@@ -3,6 +3,7 @@
 mod batch;
 mod interactive;
 mod interrupt;
+mod lines;
 mod prompt;
 mod responder;
 mod self_check;

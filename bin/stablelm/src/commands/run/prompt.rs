@@ -1,11 +1,11 @@
 //! Where the prompt comes from.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::lines::PromptLines;
 use crate::args::Run;
 use crate::error::CommandError;
 
@@ -30,15 +30,6 @@ pub(super) enum PromptText {
     Messages(Vec<Value>),
 }
 
-/// An opened file of prompts.
-pub(super) struct PromptLines {
-    pub(super) reader: Box<dyn BufRead>,
-    /// What it is called in messages.
-    pub(super) name: String,
-    /// Its bytes, or 0 where nobody knows.
-    pub(super) len: u64,
-}
-
 pub(super) fn read(args: &Run) -> Result<Prompt, CommandError> {
     if let Some(ids) = &args.prompt_ids {
         return Ok(Prompt::Given(PromptText::Ids(ids.clone())));
@@ -47,7 +38,7 @@ pub(super) fn read(args: &Run) -> Result<Prompt, CommandError> {
         return Ok(Prompt::Given(PromptText::Text(text.clone())));
     }
     if let Some(file) = &args.prompts {
-        return open_lines(file).map(Prompt::Lines);
+        return PromptLines::open(file).map(Prompt::Lines);
     }
     if let Some(folder) = &args.self_check {
         return Ok(Prompt::Check(folder.clone()));
@@ -78,28 +69,4 @@ pub(super) fn read(args: &Run) -> Result<Prompt, CommandError> {
             Ok(Prompt::Given(PromptText::Text(text.to_owned())))
         }
     }
-}
-
-fn open_lines(path: &Path) -> Result<PromptLines, CommandError> {
-    if path == Path::new("-") {
-        return Ok(PromptLines {
-            reader: Box::new(io::stdin().lock()),
-            name: "standard input".to_owned(),
-            len: 0,
-        });
-    }
-    let open = || {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok((file, len))
-    };
-    let (file, len) = open().map_err(|error: io::Error| {
-        let what = format!("failed to open the prompts `{}`", path.display());
-        CommandError::input(anyhow::Error::new(error).context(what))
-    })?;
-    Ok(PromptLines {
-        reader: Box::new(BufReader::new(file)),
-        name: format!("`{}`", path.display()),
-        len,
-    })
 }

@@ -1,6 +1,7 @@
 //! Every operation, and whole networks, on a device beside the processor or a sum in f64.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 
 use stablelm_model::{
     Dtype, ModelConfig, Parameter, TensorInfo, TensorSource, TensorSourceError, parameters,
@@ -12,9 +13,12 @@ use crate::cpu::{Cpu, Rows};
 use crate::cuda::{Cuda, Matrix, driver};
 use crate::decoder::{Rows as Wanted, Sequence};
 use crate::device::Device;
+use crate::generate::{FinishReason, GenerateOptions};
 use crate::kv_cache::KvDtype;
 use crate::model::{LoadOptions, Model, load};
 use crate::rotary::Rotary;
+use crate::sample::Sampling;
+use crate::session::Session;
 use crate::stored::{
     Encoding, StoredMatrix, StoredValues, WeightDtype, bf16_from_f32, f16_from_f32,
 };
@@ -397,6 +401,44 @@ fn whole_networks_give_the_processor_s_logits() {
                 let what = format!("{config} {dtype} step {step}");
                 check(&what, here, there, tolerance, 1e-3);
             }
+        }
+    }
+}
+
+#[test]
+fn tokens_that_the_device_chooses_are_those_that_the_host_would() {
+    let Some((_, ordinal)) = device() else { return };
+    for config in CONFIGS {
+        for dtype in [WeightDtype::F32, WeightDtype::Bf16] {
+            let model = random_model(config, Device::Cuda(ordinal), dtype);
+            // The cache begins small, and grows on the way.
+            let mut session = Session::new(&model, 16).unwrap();
+            let prompt = ids(3, 20);
+            let mut write = |logprobs, eos_token_ids, most| {
+                let options = GenerateOptions {
+                    max_new_tokens: most,
+                    sampling: Sampling::greedy(),
+                    eos_token_ids,
+                    // The vocabulary of one configuration is longer than that.
+                    vocab_size: 300,
+                    logprobs,
+                    prompt_logprobs: false,
+                };
+                let written =
+                    session.generate(&prompt, &options, &mut |_| ControlFlow::Continue(()));
+                written.unwrap()
+            };
+            let on_device = write(None, Vec::new(), 300).ids;
+            // Log-probabilities need the logits, and the host chooses.
+            let on_host = write(Some(0), Vec::new(), 300).ids;
+            assert_eq!(on_device, on_host, "{config} {dtype}");
+            // One that ends early leaves a step too many behind, which the next text overwrites.
+            let end = on_host[10];
+            let len = on_host.iter().position(|id| *id == end).unwrap() + 1;
+            let short = write(None, vec![end], 300);
+            assert_eq!(short.finish_reason, FinishReason::Stop, "{config} {dtype}");
+            assert_eq!(short.ids, on_host[..len], "{config} {dtype}");
+            assert_eq!(write(None, Vec::new(), 40).ids, on_host[..40]);
         }
     }
 }
