@@ -28,7 +28,7 @@ use crate::cpu::packed::layout::{PANEL, Shape};
 use crate::cpu::packed::portable::Portable;
 use crate::cpu::packed::quantize::Block;
 use crate::cpu::pool::Pool;
-use crate::stored::{Encoding, StoredMatrix};
+use crate::stored::{Encoding, StoredMatrix, f16_from_f32};
 
 pub(crate) use crate::cpu::packed::unpacked::Unpacked;
 
@@ -155,6 +155,7 @@ impl NumberReader<'_> {
         let block_len = self.encoding.format().block_len();
         let mut block = Block::zeros();
         let mut values = Vec::with_capacity(block_len);
+        let mut is_broken = [false; PANEL];
         for (lane, row) in rows.enumerate() {
             let start = row * self.matrix.columns + at * block_len;
             values.clear();
@@ -164,10 +165,20 @@ impl NumberReader<'_> {
             for (column, value) in block.0.iter_mut().zip(&values) {
                 column[lane] = *value;
             }
+            is_broken[lane] = values.iter().any(|value| value.is_nan());
         }
         match self.encoding {
             Encoding::Q8_0 => quantize::q8_0(self.level, &block, chunk),
             Encoding::Q4K => quantize::q4_k(self.level, &block, chunk),
+        }
+        // What is no number stays none, and is found where the logits are.
+        for (factor, _) in chunk
+            .factors
+            .iter_mut()
+            .zip(is_broken)
+            .filter(|(_, is_broken)| *is_broken)
+        {
+            *factor = f16_from_f32(f32::NAN);
         }
     }
 }

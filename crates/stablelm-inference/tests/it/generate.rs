@@ -8,6 +8,8 @@ use stablelm_inference::{
     WeightDtype, generate, load,
 };
 
+use stablelm_model::ModelConfig;
+
 use crate::source::{Weights, config, prompt};
 
 fn model() -> Model {
@@ -181,24 +183,37 @@ fn prompts_that_cannot_be_read_are_refused() {
 
 #[test]
 fn logits_that_are_not_numbers_are_an_error_with_their_position() {
-    let config = config(r#""model_type": "stablelm""#);
-    let mut weights = Weights::random(&config, 9);
-    // The embedding of token 7 is broken, so all is well until it is read.
-    weights
-        .tensors
-        .get_mut("model.embed_tokens.weight")
-        .unwrap()
-        .1[7 * 48] = f32::NAN;
-    let model = weights.load(&config, WeightDtype::F32);
-    let options = GenerateOptions {
-        prompt_logprobs: true,
-        ..options(1)
-    };
-    let error = generate(&model, &[1, 2, 7], &options, &mut |_| {
-        ControlFlow::Continue(())
-    });
-    assert!(
-        matches!(error, Err(GenerateError::NonFinite { position: 2 })),
-        "{error:?}"
-    );
+    let sizes = r#""model_type": "stablelm", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 96,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128"#;
+    let config = ModelConfig::from_config_json(format!("{{{sizes}}}").as_bytes()).unwrap();
+    // The embedding of token 7 is broken, so all is well until it is read; or what every token meets, so that none is.
+    for (name, at, position) in [
+        ("model.embed_tokens.weight", 7 * 256, 2),
+        ("model.layers.1.input_layernorm.weight", 3, 0),
+        ("model.layers.0.mlp.down_proj.weight", 1000, 0),
+        ("lm_head.weight", 256, 0),
+    ] {
+        let mut weights = Weights::random(&config, 9);
+        weights.tensors.get_mut(name).unwrap().1[at] = f32::NAN;
+        for dtype in [
+            WeightDtype::F32,
+            WeightDtype::Bf16,
+            WeightDtype::F16,
+            WeightDtype::Q8_0,
+            WeightDtype::Q4K,
+        ] {
+            let model = weights.load(&config, dtype);
+            let options = GenerateOptions {
+                prompt_logprobs: true,
+                ..options(1)
+            };
+            let error = generate(&model, &[1, 2, 7], &options, &mut |_| {
+                ControlFlow::Continue(())
+            });
+            assert!(
+                matches!(error, Err(GenerateError::NonFinite { position: found }) if found == position),
+                "{name} {dtype}: {error:?}"
+            );
+        }
+    }
 }

@@ -89,15 +89,24 @@ fn tiles(positions: Range<usize>, widths: &'static [usize]) -> impl Iterator<Ite
     })
 }
 
-/// Returns the numbers that sums of products start with, by the sums of the first and second 16 activations.
+/// Returns two words that products begin with, by the scale of 32 activations and the sums of the first and second half.
 ///
-/// Weights that begin at 0 are `offset` too large, which makes their products `offset * sum` too large. Where runs have
-/// minima, the second number is the sum that these are multiplied with, negated.
-fn starts(shape: Shape, first: i32, second: i32) -> [i32; 2] {
+/// Weights that begin at 0 are `offset` too large, which makes their products `offset * sum` too large. Of whole bytes the
+/// first word is that, negated; of smaller weights half of it, twice as 16 bits; there is one for each 16 columns where
+/// runs are as short. Where runs have minima, the second word is the sum that these are multiplied with, negated, in f32.
+fn starts(shape: Shape, scale: f32, first: i32, second: i32) -> [u32; 2] {
+    let halved = |sum: i32| {
+        let [low, high, ..] = (-shape.offset / 2 * sum).to_le_bytes();
+        u32::from_le_bytes([low, high, low, high])
+    };
     match shape.sub_scales {
-        SubScales::None => [-shape.offset * (first + second), 0],
-        SubScales::Signed => [-shape.offset * first, -shape.offset * second],
-        SubScales::WithMinima => [0, -(first + second)],
+        SubScales::None if shape.high_bits.is_none() => {
+            [(-shape.offset * (first + second)).cast_unsigned(), 0]
+        }
+        SubScales::None => [halved(first + second), 0],
+        SubScales::Signed => [halved(first), halved(second)],
+        #[expect(clippy::cast_precision_loss, reason = "32 bytes")]
+        SubScales::WithMinima => [0, (-scale * (first + second) as f32).to_bits()],
     }
 }
 
@@ -148,10 +157,10 @@ fn quantize_here(rows: &[f32], columns: usize, shape: Shape, words: &mut [u32]) 
                     u32::from_le_bytes(bytes.map(i8::cast_unsigned));
             }
             let sum = |bytes: &[i8]| bytes.iter().map(|byte| i32::from(*byte)).sum::<i32>();
-            let [first, second] = starts(shape, sum(&bytes[..16]), sum(&bytes[16..]));
+            let [first, second] = starts(shape, scale, sum(&bytes[..16]), sum(&bytes[16..]));
             rest[position] = scale.to_bits();
-            rest[width + position] = first.cast_unsigned();
-            rest[2 * width + position] = second.cast_unsigned();
+            rest[width + position] = first;
+            rest[2 * width + position] = second;
         }
     }
 }
@@ -170,6 +179,10 @@ fn quantize_run(values: &[f32; ACTIVATIONS]) -> (f32, [i8; ACTIVATIONS]) {
         }
     }
     let largest = maxima.iter().fold(0f32, |left, right| left.max(*right));
+    if values.iter().any(|value| value.is_nan()) {
+        // What is no number stays none, and is found where the logits are.
+        return (f32::NAN, [0; ACTIVATIONS]);
+    }
     let inverse = if largest > SMALLEST {
         LARGEST / largest
     } else {
@@ -218,10 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn an_infinite_activation_gives_an_infinite_scale() {
+    fn what_is_not_finite_makes_the_scale_so() {
         let mut values = [1f32; ACTIVATIONS];
         values[9] = f32::INFINITY;
         let (scale, _) = quantize_run(&values);
         assert!(scale.is_infinite());
+        values[20] = f32::NAN;
+        assert_eq!(quantize_run(&values).1, [0; ACTIVATIONS]);
+        assert!(quantize_run(&values).0.is_nan());
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::cpu::packed::layout::{ACTIVATIONS, FACTORS, GROUP, PANEL, Shape, SubScales, VECTOR};
 
-/// Words of 32 columns of one position: the quantized values, their scale, and two numbers that follow from their sums.
+/// Words of 32 columns of one position: the quantized values, their scale, and two that follow from their sums.
 pub(crate) const POSITION: usize = ACTIVATIONS / GROUP + 3;
 
 /// How far ahead of the multiplication weights are asked for.
@@ -24,6 +24,10 @@ pub(crate) trait Lanes {
     type Bytes: Copy;
     /// 16 i32.
     type Ints: Copy;
+    /// 16 sums of products of four, or of two and two in 16 bits.
+    type Sums: Copy;
+    /// 16 whole numbers of 8 bits, to multiply sums.
+    type Small: Copy;
     /// 16 f32.
     type Floats: Copy;
 
@@ -44,15 +48,41 @@ pub(crate) trait Lanes {
         bits: usize,
     ) -> Self::Bytes;
 
-    /// Adds to each lane the products of its four bytes, which are at most 63 or, if `WIDE`, 255, with the four signed
-    /// bytes of `word`.
-    unsafe fn multiply_add<const WIDE: bool>(
-        sums: Self::Ints,
-        bytes: Self::Bytes,
-        word: u32,
-    ) -> Self::Ints;
+    unsafe fn no_sums() -> Self::Sums;
 
-    unsafe fn splat_int(value: i32) -> Self::Ints;
+    /// Adds to each lane the products of its four bytes with the four signed bytes of `word`, which are at least -127.
+    ///
+    /// The largest that bytes can be, times the groups that are added, is at most 128: then sums of every other product
+    /// fit 16 bits.
+    unsafe fn multiply_add(sums: Self::Sums, bytes: Self::Bytes, word: u32) -> Self::Sums;
+
+    unsafe fn add_sums(left: Self::Sums, right: Self::Sums) -> Self::Sums;
+
+    /// Returns all sums together and twice `start`'s lower half (both halves are the same), multiplied by `small`.
+    unsafe fn scaled<const N: usize>(
+        sums: [Self::Sums; N],
+        start: Option<u32>,
+        small: Self::Small,
+    ) -> Self::Floats;
+
+    /// Returns 1 in every lane.
+    unsafe fn one() -> Self::Small;
+
+    /// Widens bytes with a sign.
+    unsafe fn small_signed(from: &[u8; PANEL]) -> Self::Small;
+
+    /// Widens bytes without a sign.
+    unsafe fn small_unsigned(from: &[u8; PANEL]) -> Self::Small;
+
+    /// Returns what sums of [`multiply_add_wide`](Self::multiply_add_wide) begin with; `start` is -128 times the sum of the
+    /// words' bytes.
+    unsafe fn begin_wide(start: i32) -> Self::Ints;
+
+    /// Adds to each lane the products of its four bytes, each less 128, with the four signed bytes of `word`.
+    ///
+    /// The 128 may be left to what the sums begin with.
+    unsafe fn multiply_add_wide(sums: Self::Ints, bytes: Self::Bytes, word: u32) -> Self::Ints;
+
     unsafe fn add_ints(left: Self::Ints, right: Self::Ints) -> Self::Ints;
     unsafe fn to_floats(ints: Self::Ints) -> Self::Floats;
     unsafe fn splat(value: f32) -> Self::Floats;
@@ -62,9 +92,6 @@ pub(crate) trait Lanes {
     /// Widens half-precision bits.
     unsafe fn halves(from: &[u8; FACTORS]) -> Self::Floats;
 
-    /// Widens bytes with a sign.
-    unsafe fn signed(from: &[u8; PANEL]) -> Self::Floats;
-
     /// Widens bytes without a sign.
     unsafe fn unsigned(from: &[u8; PANEL]) -> Self::Floats;
 
@@ -72,6 +99,12 @@ pub(crate) trait Lanes {
 
     /// Asks for the cache line of an address that need not be one of ours.
     unsafe fn prefetch(address: *const u8);
+}
+
+/// Returns twice the lower 16 bits, which have a sign: what [`Lanes::scaled`] adds.
+pub(crate) fn twice_lower_half(start: u32) -> i32 {
+    let [low, high, ..] = start.to_le_bytes();
+    2 * i32::from(i16::from_le_bytes([low, high]))
 }
 
 /// A block format as a type, so that its numbers are constants of the kernels.
@@ -94,8 +127,8 @@ formats!(Q8_0 = Q8_0, Q4_0 = Q4_0, Q4K = Q4_K, Q5K = Q5_K, Q6K = Q6_K);
 /// Multiplies a panel by `P` positions.
 ///
 /// `activations` holds, for every 32 columns: the quantized values of the positions, word after word (the first of each
-/// position, the second of each, and so on); each position's scale; each position's first number to start sums of a
-/// run with; and each position's second, as [`starts`](crate::cpu::packed::activations::starts) makes them.
+/// position, the second of each, and so on); each position's scale; and each position's first and second word, as
+/// [`starts`](crate::cpu::packed::activations::starts) makes them.
 ///
 /// # Safety
 ///
@@ -143,54 +176,76 @@ unsafe fn add_chunk<L: Lanes, F: Format, const P: usize>(
     activations: &[u32],
 ) {
     let shape = F::SHAPE;
-    let runs_per_scale = ACTIVATIONS / shape.run;
+    let words_per_block = POSITION * P;
+    let quantized = P * ACTIVATIONS / GROUP;
+    let runs_per_block = ACTIVATIONS / shape.run;
     // SAFETY: the caller vouches for the instructions.
     unsafe {
-        let factors = L::halves(array(scales, 0));
-        let minimum_factors = if shape.minima() {
-            L::halves(array(scales, FACTORS))
-        } else {
-            factors
-        };
+        let mut chunk_sums = [L::splat(0.0); P];
         let runs = quants.chunks_exact(F::SHAPE.run_bytes());
         for (run, quants) in runs.enumerate() {
-            let within = run % runs_per_scale;
-            let block = &activations[run / runs_per_scale * POSITION * P..][..POSITION * P];
-            let (words, rest) = block.split_at(P * ACTIVATIONS / GROUP);
+            let within = run % runs_per_block;
+            let block = &activations[run / runs_per_block * words_per_block..][..words_per_block];
+            let (words, rest) = block.split_at(quantized);
             let words = &words[within * shape.groups() * P..][..shape.groups() * P];
             let starts = &rest[(1 + within) * P..][..P];
-            let products = run_products::<L, F, P>(quants, words, starts);
-            let scale = match shape.sub_scales {
-                SubScales::None => factors,
-                SubScales::Signed => {
-                    let small = L::signed(array(scales, shape.sub_scales_at() + run * PANEL));
-                    L::multiply(factors, small)
-                }
-                SubScales::WithMinima => {
-                    let small = L::unsigned(array(scales, shape.sub_scales_at() + run * PANEL));
-                    L::multiply(factors, small)
-                }
+            let small = |at: usize| array(scales, at + run * PANEL);
+            let small = match shape.sub_scales {
+                SubScales::None => L::one(),
+                SubScales::Signed => L::small_signed(small(shape.sub_scales_at())),
+                SubScales::WithMinima => L::small_unsigned(small(shape.sub_scales_at())),
             };
-            let minimum = if shape.minima() {
-                let small = L::unsigned(array(scales, shape.sub_minima_at() + run * PANEL));
-                L::multiply(minimum_factors, small)
-            } else {
-                scale
-            };
+            let products = run_products::<L, F, P>(quants, words, starts, small);
+            if F::SHAPE.runs() == 1 {
+                // The factors are this run's alone.
+                let factors = L::halves(array(scales, 0));
+                for p in 0..P {
+                    let product = L::multiply(products[p], factors);
+                    let scale = L::splat(f32::from_bits(rest[p]));
+                    sums[p] = L::add(sums[p], L::multiply(product, scale));
+                }
+                return;
+            }
             for p in 0..P {
-                let mut product = L::multiply(L::to_floats(products[p]), scale);
-                if shape.minima() {
-                    let sum = L::to_floats(L::splat_int(rest[2 * P + p].cast_signed()));
-                    product = L::add(product, L::multiply(sum, minimum));
-                }
-                let product = L::multiply(product, L::splat(f32::from_bits(rest[p])));
-                sums[p] = L::add(sums[p], product);
+                let scale = L::splat(f32::from_bits(rest[p]));
+                chunk_sums[p] = L::add(chunk_sums[p], L::multiply(products[p], scale));
             }
         }
+        add_scaled::<L, P>(sums, chunk_sums, L::halves(array(scales, 0)));
+        if !shape.minima() {
+            return;
+        }
+        let mut chunk_sums = [L::splat(0.0); P];
+        let blocks = activations.chunks_exact(words_per_block);
+        for (run, block) in blocks.take(F::SHAPE.runs()).enumerate() {
+            let minima = L::unsigned(array(scales, shape.sub_minima_at() + run * PANEL));
+            for p in 0..P {
+                let sum = f32::from_bits(block[quantized + 2 * P + p]);
+                chunk_sums[p] = L::add(chunk_sums[p], L::multiply(minima, L::splat(sum)));
+            }
+        }
+        add_scaled::<L, P>(sums, chunk_sums, L::halves(array(scales, FACTORS)));
     }
 }
 
-/// Returns, for each position, `starts` and the products of a run of columns.
+/// Adds the sums of a chunk times its factors.
+#[expect(
+    clippy::inline_always,
+    reason = "it must take on the instructions of the function that calls it"
+)]
+#[inline(always)]
+unsafe fn add_scaled<L: Lanes, const P: usize>(
+    sums: &mut [L::Floats; P],
+    chunk_sums: [L::Floats; P],
+    factors: L::Floats,
+) {
+    for (sums, chunk_sums) in sums.iter_mut().zip(chunk_sums) {
+        // SAFETY: the caller vouches for the instructions.
+        *sums = unsafe { L::add(*sums, L::multiply(chunk_sums, factors)) };
+    }
+}
+
+/// Returns, for each position, the products of a run of columns times `small`.
 #[expect(
     clippy::inline_always,
     reason = "it must take on the instructions of the function that calls it"
@@ -200,8 +255,8 @@ unsafe fn run_products<L: Lanes, F: Format, const P: usize>(
     quants: &[u8],
     words: &[u32],
     starts: &[u32],
-) -> [L::Ints; P] {
-    let groups = F::SHAPE.groups();
+    small: L::Small,
+) -> [L::Floats; P] {
     let (vectors, _) = quants.as_chunks::<VECTOR>();
     // SAFETY: the caller vouches for the instructions.
     unsafe {
@@ -209,57 +264,30 @@ unsafe fn run_products<L: Lanes, F: Format, const P: usize>(
         for line in (0..F::SHAPE.run_bytes()).step_by(LINE) {
             L::prefetch(quants.as_ptr().wrapping_add(PREFETCH + line));
         }
-        let mut products = [L::splat_int(0); P];
-        // Of one position alone, half of the products are summed here, so that half as many wait for each other.
-        let mut others = [L::splat_int(0); P];
-        if !F::SHAPE.minima() {
-            for p in 0..P {
-                products[p] = L::splat_int(starts[p].cast_signed());
-            }
+        if F::SHAPE.high_bits.is_none() {
+            return wide_products::<L, P>(vectors, words, starts);
         }
-        let Some(high_bits) = F::SHAPE.high_bits else {
-            for pair in 0..groups / 2 {
-                let group = 2 * pair;
-                let weights = L::bytes(&vectors[group]);
-                add_group::<L, P, true>(&mut products, weights, &words[group * P..][..P]);
-                let sums = if P == 1 { &mut others } else { &mut products };
-                let weights = L::bytes(&vectors[group + 1]);
-                add_group::<L, P, true>(sums, weights, &words[(group + 1) * P..][..P]);
-            }
-            return joined::<L, P>(products, others);
-        };
-        let half = groups / 2;
-        let high = if high_bits > 0 {
-            L::bytes(&vectors[half])
-        } else {
-            L::bytes(&vectors[0])
-        };
+        // The first and the second half of the groups, each of which fits 16 bits.
+        let mut sums = [[L::no_sums(); 2]; P];
         // Written out: how far bits are moved must be a constant.
-        add_nibbles::<L, F, P, 0>(&mut products, &mut others, vectors, high, words);
-        add_nibbles::<L, F, P, 1>(&mut products, &mut others, vectors, high, words);
-        if half > 2 {
-            add_nibbles::<L, F, P, 2>(&mut products, &mut others, vectors, high, words);
-            add_nibbles::<L, F, P, 3>(&mut products, &mut others, vectors, high, words);
+        add_nibbles::<L, F, P, 0>(&mut sums, vectors, words);
+        add_nibbles::<L, F, P, 1>(&mut sums, vectors, words);
+        if F::SHAPE.groups() > 4 {
+            add_nibbles::<L, F, P, 2>(&mut sums, vectors, words);
+            add_nibbles::<L, F, P, 3>(&mut sums, vectors, words);
         }
-        joined::<L, P>(products, others)
+        let mut products = [L::splat(0.0); P];
+        for p in 0..P {
+            let start = (F::SHAPE.offset > 0).then_some(starts[p]);
+            let [first, second] = sums[p];
+            products[p] = match (F::SHAPE.high_bits, P) {
+                (Some(0), 1) => L::scaled([L::add_sums(first, second)], start, small),
+                (Some(0), _) => L::scaled([first], start, small),
+                _ => L::scaled([first, second], start, small),
+            };
+        }
+        products
     }
-}
-
-/// Adds up what was summed apart.
-#[expect(
-    clippy::inline_always,
-    reason = "it must take on the instructions of the function that calls it"
-)]
-#[inline(always)]
-unsafe fn joined<L: Lanes, const P: usize>(
-    mut products: [L::Ints; P],
-    others: [L::Ints; P],
-) -> [L::Ints; P] {
-    if P == 1 {
-        // SAFETY: the caller vouches for the instructions.
-        products[0] = unsafe { L::add_ints(products[0], others[0]) };
-    }
-    products
 }
 
 /// Adds the two groups of which vector `V` holds the lower bits.
@@ -269,44 +297,74 @@ unsafe fn joined<L: Lanes, const P: usize>(
 )]
 #[inline(always)]
 unsafe fn add_nibbles<L: Lanes, F: Format, const P: usize, const V: usize>(
-    products: &mut [L::Ints; P],
-    others: &mut [L::Ints; P],
+    sums: &mut [[L::Sums; 2]; P],
     vectors: &[[u8; VECTOR]],
-    high: L::Bytes,
     words: &[u32],
 ) {
     let half = F::SHAPE.groups() / 2;
     let high_bits = F::SHAPE.high_bits.unwrap_or(0);
+    // All products of four bits fit; of one position alone, they are summed apart so that half as many wait for each other.
+    let second = usize::from(high_bits > 0 || P == 1);
     // SAFETY: the caller vouches for the instructions.
     unsafe {
         let both = L::bytes(&vectors[V]);
-        let mut weights = L::low_nibbles(both);
+        let (mut low, mut high) = (L::low_nibbles(both), L::high_nibbles(both));
         if high_bits > 0 {
-            weights = L::with_high(weights, high, V * high_bits, high_bits);
+            let above = L::bytes(&vectors[half]);
+            low = L::with_high(low, above, V * high_bits, high_bits);
+            high = L::with_high(high, above, (V + half) * high_bits, high_bits);
         }
-        add_group::<L, P, false>(products, weights, &words[V * P..][..P]);
-        let mut weights = L::high_nibbles(both);
-        if high_bits > 0 {
-            weights = L::with_high(weights, high, (V + half) * high_bits, high_bits);
+        for p in 0..P {
+            sums[p][0] = L::multiply_add(sums[p][0], low, words[V * P + p]);
         }
-        let sums = if P == 1 { others } else { products };
-        add_group::<L, P, false>(sums, weights, &words[(V + half) * P..][..P]);
+        for p in 0..P {
+            sums[p][second] = L::multiply_add(sums[p][second], high, words[(V + half) * P + p]);
+        }
     }
 }
 
+/// Returns, for each position, the products of a run of weights that are whole bytes.
 #[expect(
     clippy::inline_always,
     reason = "it must take on the instructions of the function that calls it"
 )]
 #[inline(always)]
-unsafe fn add_group<L: Lanes, const P: usize, const WIDE: bool>(
-    products: &mut [L::Ints; P],
-    weights: L::Bytes,
+unsafe fn wide_products<L: Lanes, const P: usize>(
+    vectors: &[[u8; VECTOR]],
     words: &[u32],
-) {
-    for p in 0..P {
-        // SAFETY: the caller vouches for the instructions.
-        products[p] = unsafe { L::multiply_add::<WIDE>(products[p], weights, words[p]) };
+    starts: &[u32],
+) -> [L::Floats; P] {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        let mut sums = [L::begin_wide(0); P];
+        // Of one position alone, half of the products are summed here, so that half as many wait for each other.
+        let mut others = [L::begin_wide(0); P];
+        for p in 0..P {
+            sums[p] = L::begin_wide(starts[p].cast_signed());
+        }
+        let pairs = vectors
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .zip(words.chunks_exact(2 * P));
+        for ([even, odd], words) in pairs {
+            let (even, odd) = (L::bytes(even), L::bytes(odd));
+            for p in 0..P {
+                sums[p] = L::multiply_add_wide(sums[p], even, words[p]);
+            }
+            let sums = if P == 1 { &mut others } else { &mut sums };
+            for p in 0..P {
+                sums[p] = L::multiply_add_wide(sums[p], odd, words[P + p]);
+            }
+        }
+        let mut products = [L::splat(0.0); P];
+        for p in 0..P {
+            if P == 1 {
+                sums[p] = L::add_ints(sums[p], others[p]);
+            }
+            products[p] = L::to_floats(sums[p]);
+        }
+        products
     }
 }
 

@@ -1,6 +1,6 @@
 //! Vectors of 16 lanes in plain code.
 
-use crate::cpu::packed::kernel::Lanes;
+use crate::cpu::packed::kernel::{Lanes, twice_lower_half};
 use crate::cpu::packed::layout::{FACTORS, GROUP, PANEL, VECTOR};
 use crate::stored::f32_from_f16;
 
@@ -10,6 +10,8 @@ pub(crate) struct Portable;
 impl Lanes for Portable {
     type Bytes = [u8; VECTOR];
     type Ints = [i32; PANEL];
+    type Sums = [i32; PANEL];
+    type Small = [f32; PANEL];
     type Floats = [f32; PANEL];
 
     #[inline]
@@ -42,25 +44,64 @@ impl Lanes for Portable {
     }
 
     #[inline]
-    unsafe fn multiply_add<const WIDE: bool>(
-        mut sums: [i32; PANEL],
-        bytes: [u8; VECTOR],
-        word: u32,
-    ) -> [i32; PANEL] {
-        let right = word.to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
-        for (sum, left) in sums.iter_mut().zip(bytes.as_chunks::<GROUP>().0) {
-            let products = left
-                .iter()
-                .zip(right)
-                .map(|(left, right)| i32::from(*left) * right);
-            *sum += products.sum::<i32>();
-        }
-        sums
+    unsafe fn no_sums() -> [i32; PANEL] {
+        [0; PANEL]
     }
 
     #[inline]
-    unsafe fn splat_int(value: i32) -> [i32; PANEL] {
-        [value; PANEL]
+    unsafe fn multiply_add(sums: [i32; PANEL], bytes: [u8; VECTOR], word: u32) -> [i32; PANEL] {
+        add_products(sums, bytes, word, i32::from)
+    }
+
+    #[inline]
+    unsafe fn add_sums(left: [i32; PANEL], right: [i32; PANEL]) -> [i32; PANEL] {
+        // SAFETY: plain code needs no instructions.
+        unsafe { Self::add_ints(left, right) }
+    }
+
+    #[inline]
+    unsafe fn scaled<const N: usize>(
+        sums: [[i32; PANEL]; N],
+        start: Option<u32>,
+        small: [f32; PANEL],
+    ) -> [f32; PANEL] {
+        let start = start.map_or(0, twice_lower_half);
+        // SAFETY: plain code needs no instructions.
+        unsafe {
+            let sums = sums
+                .into_iter()
+                .fold([start; PANEL], |left, right| Self::add_ints(left, right));
+            Self::multiply(Self::to_floats(sums), small)
+        }
+    }
+
+    #[inline]
+    unsafe fn one() -> [f32; PANEL] {
+        [1.0; PANEL]
+    }
+
+    #[inline]
+    unsafe fn small_signed(from: &[u8; PANEL]) -> [f32; PANEL] {
+        from.map(|byte| f32::from(byte.cast_signed()))
+    }
+
+    #[inline]
+    unsafe fn small_unsigned(from: &[u8; PANEL]) -> [f32; PANEL] {
+        from.map(f32::from)
+    }
+
+    #[inline]
+    unsafe fn begin_wide(_start: i32) -> [i32; PANEL] {
+        [0; PANEL]
+    }
+
+    #[inline]
+    unsafe fn multiply_add_wide(
+        sums: [i32; PANEL],
+        bytes: [u8; VECTOR],
+        word: u32,
+    ) -> [i32; PANEL] {
+        add_products(sums, bytes, word, |byte| i32::from(byte) - 128)
     }
 
     #[inline]
@@ -111,11 +152,6 @@ impl Lanes for Portable {
     }
 
     #[inline]
-    unsafe fn signed(from: &[u8; PANEL]) -> [f32; PANEL] {
-        from.map(|byte| f32::from(byte.cast_signed()))
-    }
-
-    #[inline]
     unsafe fn unsigned(from: &[u8; PANEL]) -> [f32; PANEL] {
         from.map(f32::from)
     }
@@ -127,4 +163,23 @@ impl Lanes for Portable {
 
     #[inline]
     unsafe fn prefetch(_address: *const u8) {}
+}
+
+/// Adds to each lane the products of its four bytes and those of `word`.
+#[inline]
+fn add_products(
+    mut sums: [i32; PANEL],
+    bytes: [u8; VECTOR],
+    word: u32,
+    weight: impl Fn(u8) -> i32,
+) -> [i32; PANEL] {
+    let right = word.to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
+    for (sum, left) in sums.iter_mut().zip(bytes.as_chunks::<GROUP>().0) {
+        let products = left
+            .iter()
+            .zip(right)
+            .map(|(left, right)| weight(*left) * right);
+        *sum += products.sum::<i32>();
+    }
+    sums
 }
