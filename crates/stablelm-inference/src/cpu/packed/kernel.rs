@@ -8,9 +8,6 @@ use crate::cpu::packed::layout::{ACTIVATIONS, FACTORS, GROUP, PANEL, Shape, SubS
 /// Words of 32 columns of one position: the quantized values, their scale, and two that follow from their sums.
 pub(crate) const POSITION: usize = ACTIVATIONS / GROUP + 3;
 
-/// How far ahead of the multiplication weights are asked for.
-const PREFETCH: usize = 8192;
-
 /// Bytes between two cache lines.
 const LINE: usize = 64;
 
@@ -97,8 +94,8 @@ pub(crate) trait Lanes {
 
     unsafe fn store(values: Self::Floats, to: &mut [f32; PANEL]);
 
-    /// Asks for the cache line of an address that need not be one of ours.
-    unsafe fn prefetch(address: *const u8);
+    /// Asks for the cache line that is needed some time after the one at `address`; it need not be one of ours.
+    unsafe fn prefetch_after(address: *const u8);
 }
 
 /// Returns twice the lower 16 bits, which have a sign: what [`Lanes::scaled`] adds.
@@ -152,7 +149,7 @@ pub(crate) unsafe fn multiply<L: Lanes, F: Format, const P: usize>(
         for (chunk, activations) in chunks.zip(activations) {
             let (quants, scales) = chunk.split_at(F::SHAPE.quants());
             for line in (0..F::SHAPE.scales()).step_by(LINE) {
-                L::prefetch(scales.as_ptr().wrapping_add(PREFETCH + line));
+                L::prefetch_after(scales.as_ptr().wrapping_add(line));
             }
             add_chunk::<L, F, P>(&mut sums, quants, scales, activations);
         }
@@ -262,7 +259,7 @@ unsafe fn run_products<L: Lanes, F: Format, const P: usize>(
     unsafe {
         // A few at a time: they take turns with the multiplications in waiting for memory.
         for line in (0..F::SHAPE.run_bytes()).step_by(LINE) {
-            L::prefetch(quants.as_ptr().wrapping_add(PREFETCH + line));
+            L::prefetch_after(quants.as_ptr().wrapping_add(line));
         }
         if F::SHAPE.high_bits.is_none() {
             return wide_products::<L, P>(vectors, words, starts);

@@ -162,7 +162,7 @@ impl Lanes for Portable {
     }
 
     #[inline]
-    unsafe fn prefetch(_address: *const u8) {}
+    unsafe fn prefetch_after(_address: *const u8) {}
 }
 
 /// Adds to each lane the products of its four bytes and those of `word`.

@@ -6,7 +6,7 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch,
+    __m256, __m256i, __m512, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
     _mm_unpackhi_epi64, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
     _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
     _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
@@ -284,9 +284,11 @@ impl<const VNNI: bool> Lanes for Avx512<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(address: *const u8) {
+    unsafe fn prefetch_after(address: *const u8) {
+        // As far as the first level cache holds beside the activations.
+        let address = address.wrapping_add(8192).cast();
         // SAFETY: the caller has the instructions.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) }
     }
 }
 
@@ -540,9 +542,11 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(address: *const u8) {
+    unsafe fn prefetch_after(address: *const u8) {
+        // Into the second level cache: further than the first one holds, since memory may be late.
+        let address = address.wrapping_add(24 * 1024).cast();
         // SAFETY: the caller has the instructions.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address) }
     }
 }
 
