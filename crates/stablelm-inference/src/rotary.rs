@@ -18,11 +18,11 @@ pub(crate) struct Rotary {
 }
 
 impl Rotary {
-    /// Takes the number of rotated dimensions (even) and the base of the frequencies.
+    /// Takes the number of rotated dimensions and the base of the frequencies; an odd number rotates one more.
     pub(crate) fn new(rotary_ndims: usize, theta: f64) -> Self {
         let frequency = |pair: usize| theta.powf(-2.0 * pair as f64 / rotary_ndims as f64);
         Self {
-            frequencies: (0..rotary_ndims / 2).map(frequency).collect(),
+            frequencies: (0..rotary_ndims.div_ceil(2)).map(frequency).collect(),
         }
     }
 

@@ -183,7 +183,10 @@ impl ModelConfig {
         self.hidden_size / self.num_attention_heads
     }
 
-    /// Returns how many leading dimensions of each head are rotated; always even.
+    /// Returns how many leading dimensions of each head are rotated.
+    ///
+    /// Where the share makes an odd number, GPT-NeoX rotates one more: transformers makes frequencies for the odd number and
+    /// rotates two dimensions by each. Its StableLM cannot run then; the last dimension is left as it is.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -191,7 +194,10 @@ impl ModelConfig {
     )]
     pub fn rotary_ndims(&self) -> usize {
         let ndims = (self.head_dim() as f64 * self.partial_rotary_factor) as usize;
-        ndims - ndims % 2
+        match self.architecture {
+            Architecture::StableLm => ndims - ndims % 2,
+            Architecture::GptNeoX => ndims,
+        }
     }
 
     /// Returns the number of parameters, padded vocabulary rows included.
@@ -308,6 +314,13 @@ impl ModelConfig {
                 key: "partial_rotary_factor".to_owned(),
                 found: self.partial_rotary_factor.to_string(),
                 expected: "a share between 0 and 1",
+            });
+        }
+        if self.rotary_ndims().next_multiple_of(2) > self.head_dim() {
+            return Err(ConfigError::Invalid {
+                key: "partial_rotary_factor".to_owned(),
+                found: self.partial_rotary_factor.to_string(),
+                expected: "a share that rotates pairs of dimensions of each head",
             });
         }
         Ok(())

@@ -157,7 +157,7 @@ pub fn plan<'a>(
 ) -> Result<GgufPlan<'a>, GgufWriteError> {
     check(config, source)?;
     let rotary_ndims = config.rotary_ndims();
-    if rotary_ndims == 0 {
+    if rotary_ndims == 0 || !rotary_ndims.is_multiple_of(2) {
         let head_dim = config.head_dim();
         return Err(GgufWriteError::Rotary {
             rotary_ndims,

@@ -117,6 +117,8 @@ fn any_share_of_a_head_is_rotated() {
             r#""model_type": "stablelm", "partial_rotary_factor": {share}"#
         ));
     }
+    // An odd number of twelve.
+    check(r#""model_type": "gpt_neox", "rotary_pct": 0.25"#);
 }
 
 #[test]

@@ -153,12 +153,13 @@ impl Network<'_> {
     fn rotate(&self, head: &[f64], position: usize) -> Vec<f64> {
         let ndims = self.config.rotary_ndims();
         let mut rotated = head.to_vec();
-        for i in 0..ndims / 2 {
+        let pairs = ndims.div_ceil(2);
+        for i in 0..pairs {
             let exponent = 2.0 * i as f64 / ndims as f64;
             let angle = position as f64 / self.config.rope_theta.powf(exponent);
-            let (a, b) = (head[i], head[i + ndims / 2]);
+            let (a, b) = (head[i], head[i + pairs]);
             rotated[i] = a * angle.cos() - b * angle.sin();
-            rotated[i + ndims / 2] = b * angle.cos() + a * angle.sin();
+            rotated[i + pairs] = b * angle.cos() + a * angle.sin();
         }
         rotated
     }

@@ -67,6 +67,12 @@ fn check_error(text: &str, expected: &str) {
 
 #[test]
 fn an_error_names_the_key_and_both_values() {
+    check_error(
+        &minimal(r#", "partial_rotary_factor": 1.0"#)
+            .replace("stablelm", "gpt_neox")
+            .replace("64", "20"),
+        "key `partial_rotary_factor` is `1`, expected a share that rotates pairs of dimensions of each head",
+    );
     check_error("[]", "the configuration is not a mapping of keys to values");
     check_error("{}", "key `model_type` is missing");
     check_error(
