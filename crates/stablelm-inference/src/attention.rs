@@ -46,16 +46,14 @@ impl<B: Backend> Attention<B> {
                 backend.append(cache, &keys, &values)?;
                 backend.attend(&queries, cache, self.shape)?
             }
-            caches => {
-                let attended = backend.attend_each(&queries, &keys, &values, caches, self.shape)?;
-                match attended {
-                    Some(attended) => attended,
-                    None => self.attend_one_by_one(backend, &queries, &keys, &values, caches)?,
-                }
-            }
+            caches => match backend.attend_each(&queries, &keys, &values, caches, self.shape)? {
+                Some(attended) => attended,
+                None => self.attend_one_by_one(backend, &queries, &keys, &values, caches)?,
+            },
         };
         self.output.forward(backend, &attended)
     }
+
     /// Does what [`Backend::attend_each`] does with the other operations.
     fn attend_one_by_one(
         &self,

@@ -98,9 +98,9 @@ pub(crate) struct Run {
     pub(crate) prompts: Option<PathBuf>,
     /// Answer N lines of --prompts side by side [default: 4 on the processor, 16 on a GPU]
     ///
-    /// Weights are read once for a token of each: four answers together take about half the time of one after another on
-    /// the processor, more of them less on a GPU. On the processor up to 4 change nothing about an answer; more, or a GPU,
-    /// can change the last bits of its log-probabilities, and so the choice between two tokens that are as likely.
+    /// Weights are read once for a token of each: on the processor, four answers together take about half the time of one
+    /// after another. There up to 4 change nothing about an answer; more, or a GPU, can change the last bits of its
+    /// log-probabilities, and so the choice between two tokens that are as likely.
     #[arg(
         long,
         value_name = "N",

@@ -172,13 +172,10 @@ impl NumberReader<'_> {
             Encoding::Q4K => quantize::q4_k(self.level, &block, chunk),
         }
         // What is no number stays none, and is found where the logits are.
-        for (factor, _) in chunk
-            .factors
-            .iter_mut()
-            .zip(is_broken)
-            .filter(|(_, is_broken)| *is_broken)
-        {
-            *factor = f16_from_f32(f32::NAN);
+        for (factor, is_broken) in chunk.factors.iter_mut().zip(is_broken) {
+            if is_broken {
+                *factor = f16_from_f32(f32::NAN);
+            }
         }
     }
 }

@@ -9,13 +9,10 @@ use stablelm_inference::{
     WeightDtype, generate,
 };
 
-use crate::source::{Weights, config, prompt};
-
-const SIZES: &str = r#""hidden_size": 256, "intermediate_size": 512, "vocab_size": 96, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "max_position_embeddings": 128"#;
+use crate::source::{BLOCK_SIZES, DTYPES, Weights, config, prompt};
 
 fn model(fields: &str, dtype: WeightDtype) -> Model {
-    let config = config(&format!("{fields}, {SIZES}"));
+    let config = config(&format!("{fields}, {BLOCK_SIZES}"));
     Weights::random(&config, 5).load(&config, dtype)
 }
 
@@ -76,13 +73,7 @@ fn each_text_is_the_very_one_that_is_written_alone() {
         r#""model_type": "stablelm", "num_key_value_heads": 2, "qk_layernorm": true, "use_parallel_residual": true"#,
         r#""model_type": "gpt_neox""#,
     ] {
-        for dtype in [
-            WeightDtype::F32,
-            WeightDtype::Bf16,
-            WeightDtype::F16,
-            WeightDtype::Q8_0,
-            WeightDtype::Q4K,
-        ] {
+        for dtype in DTYPES {
             let (model, options) = (model(fields, dtype), options(30));
             let found = together(&model, Batch::EXACT, &prompts, &options);
             for (found, prompt) in found.into_iter().zip(&prompts) {
@@ -119,7 +110,7 @@ fn more_texts_than_are_exact_differ_by_rounding_alone() {
 
 #[test]
 fn a_text_that_cannot_be_written_leaves_the_others_alone() {
-    let config = config(&format!(r#""model_type": "stablelm", {SIZES}"#));
+    let config = config(&format!(r#""model_type": "stablelm", {BLOCK_SIZES}"#));
     let mut weights = Weights::random(&config, 5);
     // The embedding of token 9 is broken, and only of use to a prompt that has it.
     weights

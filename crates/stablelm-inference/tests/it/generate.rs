@@ -8,9 +8,7 @@ use stablelm_inference::{
     WeightDtype, generate, load,
 };
 
-use stablelm_model::ModelConfig;
-
-use crate::source::{Weights, config, prompt};
+use crate::source::{BLOCK_SIZES, DTYPES, Weights, config, prompt};
 
 fn model() -> Model {
     let config = config(r#""model_type": "stablelm""#);
@@ -183,9 +181,7 @@ fn prompts_that_cannot_be_read_are_refused() {
 
 #[test]
 fn logits_that_are_not_numbers_are_an_error_with_their_position() {
-    let sizes = r#""model_type": "stablelm", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 96,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128"#;
-    let config = ModelConfig::from_config_json(format!("{{{sizes}}}").as_bytes()).unwrap();
+    let config = config(&format!(r#""model_type": "stablelm", {BLOCK_SIZES}"#));
     // The embedding of token 7 is broken, so all is well until it is read; or what every token meets, so that none is.
     for (name, at, position) in [
         ("model.embed_tokens.weight", 7 * 256, 2),
@@ -195,13 +191,7 @@ fn logits_that_are_not_numbers_are_an_error_with_their_position() {
     ] {
         let mut weights = Weights::random(&config, 9);
         weights.tensors.get_mut(name).unwrap().1[at] = f32::NAN;
-        for dtype in [
-            WeightDtype::F32,
-            WeightDtype::Bf16,
-            WeightDtype::F16,
-            WeightDtype::Q8_0,
-            WeightDtype::Q4K,
-        ] {
+        for dtype in DTYPES {
             let model = weights.load(&config, dtype);
             let options = GenerateOptions {
                 prompt_logprobs: true,

@@ -101,6 +101,18 @@ pub(crate) fn config(fields: &str) -> ModelConfig {
     ModelConfig::from_config_json(json.as_bytes()).unwrap()
 }
 
+/// Fields of [`config`] for sizes that whole blocks of any format divide.
+pub(crate) const BLOCK_SIZES: &str = r#""hidden_size": 256, "intermediate_size": 512"#;
+
+/// What weights can be kept in.
+pub(crate) const DTYPES: [WeightDtype; 5] = [
+    WeightDtype::F32,
+    WeightDtype::Bf16,
+    WeightDtype::F16,
+    WeightDtype::Q8_0,
+    WeightDtype::Q4K,
+];
+
 /// Returns ids below 96.
 pub(crate) fn prompt(len: usize) -> Vec<u32> {
     (0..len)

@@ -1,7 +1,8 @@
 //! The product of one panel with a few positions, written once over vectors of 16 lanes.
 //!
-//! Sums over a run of columns are whole numbers, hence the same with any instructions; what is done with them in f32
-//! is done lane by lane, in one order, without fused operations. So every [`Lanes`] gives the same bits.
+//! Sums over a run of columns are whole numbers, hence the same with any instructions. Whether they are multiplied by a
+//! small one before they become f32 or after makes no difference: either way that is rounded once. What is done in f32 is
+//! done lane by lane, in one order, without fused operations. So every [`Lanes`] gives the same bits.
 
 use crate::cpu::packed::layout::{ACTIVATIONS, FACTORS, GROUP, PANEL, Shape, SubScales, VECTOR};
 
