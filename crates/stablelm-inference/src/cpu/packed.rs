@@ -96,7 +96,7 @@ impl PackedMatrix {
             let chunks = bytes.chunks_exact_mut(shape.chunk_bytes());
             let mut chunk = Chunk::zeros(shape);
             for (at, bytes) in chunks.take(columns / shape.chunk).enumerate() {
-                let (quants, scales) = bytes.split_at_mut(shape.quants());
+                let (scales, quants) = bytes.split_at_mut(shape.scales());
                 read(at, rows.clone(), &mut chunk);
                 chunk.pack(shape, quants, scales);
             }
@@ -121,7 +121,7 @@ impl PackedMatrix {
         let panel = &self.panels[row / PANEL * panel_bytes..][..panel_bytes];
         let chunks = panel.chunks_exact(shape.chunk_bytes());
         for chunk in chunks.take(self.columns / shape.chunk) {
-            let (quants, scales) = chunk.split_at(shape.quants());
+            let (scales, quants) = chunk.split_at(shape.scales());
             chunk::widen(shape, quants, scales, row % PANEL, output);
         }
     }

@@ -96,6 +96,9 @@ pub(crate) trait Lanes {
     unsafe fn store(values: Self::Floats, to: &mut [f32; PANEL]);
 
     /// Asks for the cache line that is needed some time after the one at `address`; it need not be one of ours.
+    ///
+    /// Called for line after line of a matrix, a line each time that one was used: a processor that sees lines out of their
+    /// order, or several at once, takes longer to find that they are one stream, and reads up to a third less.
     unsafe fn prefetch_after(address: *const u8);
 }
 
@@ -148,7 +151,7 @@ pub(crate) unsafe fn multiply<L: Lanes, F: Format, const P: usize>(
     unsafe {
         let mut sums = [L::splat(0.0); P];
         for (chunk, activations) in chunks.zip(activations) {
-            let (quants, scales) = chunk.split_at(F::SHAPE.quants());
+            let (scales, quants) = chunk.split_at(F::SHAPE.scales());
             for line in (0..F::SHAPE.scales()).step_by(LINE) {
                 L::prefetch_after(scales.as_ptr().wrapping_add(line));
             }
@@ -258,10 +261,6 @@ unsafe fn run_products<L: Lanes, F: Format, const P: usize>(
     let (vectors, _) = quants.as_chunks::<VECTOR>();
     // SAFETY: the caller vouches for the instructions.
     unsafe {
-        // A few at a time: they take turns with the multiplications in waiting for memory.
-        for line in (0..F::SHAPE.run_bytes()).step_by(LINE) {
-            L::prefetch_after(quants.as_ptr().wrapping_add(line));
-        }
         if F::SHAPE.high_bits.is_none() {
             return wide_products::<L, P>(vectors, words, starts);
         }
@@ -305,9 +304,13 @@ unsafe fn add_nibbles<L: Lanes, F: Format, const P: usize, const V: usize>(
     let second = usize::from(high_bits > 0 || P == 1);
     // SAFETY: the caller vouches for the instructions.
     unsafe {
+        L::prefetch_after(vectors[V].as_ptr());
         let both = L::bytes(&vectors[V]);
         let (mut low, mut high) = (L::low_nibbles(both), L::high_nibbles(both));
         if high_bits > 0 {
+            if V + 1 == half {
+                L::prefetch_after(vectors[half].as_ptr());
+            }
             let above = L::bytes(&vectors[half]);
             low = L::with_high(low, above, V * high_bits, high_bits);
             high = L::with_high(high, above, (V + half) * high_bits, high_bits);
@@ -346,6 +349,8 @@ unsafe fn wide_products<L: Lanes, const P: usize>(
             .iter()
             .zip(words.chunks_exact(2 * P));
         for ([even, odd], words) in pairs {
+            L::prefetch_after(even.as_ptr());
+            L::prefetch_after(odd.as_ptr());
             let (even, odd) = (L::bytes(even), L::bytes(odd));
             for p in 0..P {
                 sums[p] = L::multiply_add_wide(sums[p], even, words[p]);

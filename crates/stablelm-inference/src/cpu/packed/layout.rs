@@ -1,7 +1,7 @@
 //! Where the numbers of a packed matrix lie.
 //!
 //! Rows go in panels of 16, so that one vector register holds one number of every row. A panel is a run of chunks of
-//! columns, each with its quantized weights first and then its scales, so that memory is read from front to back:
+//! columns, each with its scales first and then its quantized weights, so that memory is read from front to back:
 //!
 //! - Weights are whole numbers from 0 up, four columns of one row after four columns of the next: 64 bytes are a
 //!   *group* of four columns. At 8 bits that is all. At 4 bits a vector holds two groups, that of its low halves and,
@@ -141,25 +141,20 @@ impl Shape {
         self.sub_scales_at() + self.runs() * PANEL
     }
 
-    /// Returns the bytes of the scales of a chunk.
+    /// Returns the bytes of the scales of a chunk; of a large chunk they are whole cache lines.
     pub(crate) const fn scales(self) -> usize {
         match self.sub_scales {
             SubScales::None => FACTORS,
-            SubScales::Signed => self.sub_minima_at(),
-            SubScales::WithMinima => self.sub_minima_at() + self.runs() * PANEL,
+            SubScales::Signed => self.sub_minima_at().next_multiple_of(VECTOR),
+            SubScales::WithMinima => {
+                (self.sub_minima_at() + self.runs() * PANEL).next_multiple_of(VECTOR)
+            }
         }
     }
 
     /// Returns the bytes from a chunk to the next.
-    ///
-    /// Large chunks are whole cache lines.
     pub(crate) const fn chunk_bytes(self) -> usize {
-        let bytes = self.quants() + self.scales();
-        if self.chunk > self.run {
-            bytes.next_multiple_of(VECTOR)
-        } else {
-            bytes
-        }
+        self.scales() + self.quants()
     }
 
     /// Returns the bytes of a panel, whole cache lines.

@@ -543,8 +543,8 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn prefetch_after(address: *const u8) {
-        // Into the second level cache: further than the first one holds, since memory may be late.
-        let address = address.wrapping_add(24 * 1024).cast();
+        // 19 lines, measured on Zen 3: it starts the processor's own reading ahead, which does the rest.
+        let address = address.wrapping_add(1216).cast();
         // SAFETY: the caller has the instructions.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(address) }
     }
