@@ -15,8 +15,8 @@ const LINE: usize = 64;
 
 /// Writes the products of each query with each key of a tile; there may be fewer than four blocks of them.
 ///
-/// `queries` are rows of `width` values. The keys of the next tile are fetched meanwhile: to get them takes longer
-/// than to use these.
+/// `queries` are rows of `width` values. The keys that come after those at hand are fetched meanwhile: to get them takes
+/// longer than to use these.
 #[expect(clippy::inline_always, reason = "takes on the caller's instructions")]
 #[inline(always)]
 pub(super) fn scores<S: Simd, T: Cached>(
@@ -30,7 +30,7 @@ pub(super) fn scores<S: Simd, T: Cached>(
     let mut keys = Keys {
         vectors: keys,
         width,
-        ahead: BLOCKS * width,
+        fetch: true,
     };
     let mut row = 0;
     while row < output.len() {
@@ -46,7 +46,7 @@ pub(super) fn scores<S: Simd, T: Cached>(
             (_, false, _) => keys.scores::<S, 1, 1, 4>(simd, queries, output),
         };
         // Once is enough.
-        keys.ahead = 0;
+        keys.fetch = false;
     }
 }
 
@@ -54,8 +54,8 @@ pub(super) fn scores<S: Simd, T: Cached>(
 struct Keys<'a, T> {
     vectors: &'a [[T; LANES]],
     width: usize,
-    /// How many vectors further on to fetch.
-    ahead: usize,
+    /// Whether to fetch the blocks after those at hand.
+    fetch: bool,
 }
 
 impl<T: Cached> Keys<'_, T> {
@@ -78,8 +78,9 @@ impl<T: Cached> Keys<'_, T> {
             let mut dimension = 0;
             while dimension + C <= width {
                 if Q <= 4 {
+                    let ahead = if self.fetch { B * width } else { 0 };
                     for block in &keys {
-                        simd.prefetch(block.as_ptr().wrapping_add(dimension + self.ahead));
+                        simd.prefetch(block.as_ptr().wrapping_add(dimension + ahead));
                     }
                 }
                 for chain in 0..C {
@@ -183,8 +184,7 @@ pub(super) fn add_values<S: Simd, T: Cached>(
         match rows {
             4 => tile.add::<4, 5>(),
             2 => tile.add::<2, 2>(),
-            _ if S::MANY_REGISTERS => tile.add::<1, 5>(),
-            _ => tile.add::<1, 2>(),
+            _ => tile.add::<1, 5>(),
         }
         for row in first + 1..first + rows {
             if seen(row) > common {
