@@ -1,6 +1,7 @@
 //! Conversion in two steps: a plan that holds no weights and is checked in full, then the moving of bytes along it.
 
 pub(crate) mod journal;
+mod lane;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod target;

@@ -39,6 +39,7 @@ mod mapped;
 mod neox;
 mod open;
 mod safetensors;
+mod sha256;
 mod stored;
 mod stream;
 

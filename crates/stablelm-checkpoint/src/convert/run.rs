@@ -1,14 +1,14 @@
 //! Carries out a plan: several threads read, cast, hash and write tensors, each from its first row to its last.
 //!
-//! One of the few files of this crate that know threads. A thread holds a few rows at a time, however large the tensor
-//! is, and writes them where they belong in the file; rows that lie together in the input and need no cast are written
+//! One of the few files of this crate that know threads. A thread holds a few rows of two tensors at a time, however large
+//! they are, and writes them where they belong in the file; rows that lie together in the input and need no cast are written
 //! from the map as they are. The pages of the input are let go behind it. One more thread has what was written put on
 //! disk while the others go on, so that little is left to wait for at the end.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::cast::{NonFiniteCount, cast};
 use crate::convert::journal::{Journal, Noted};
+use crate::convert::lane::{Lane, Piece};
 use crate::convert::plan::{Content, Fill, Frame, Output, Part, Plan};
 use crate::convert::target::with_format;
 use crate::convert::{ConvertError, thread_pool};
@@ -26,7 +27,6 @@ use crate::neox::partitions::{Extent, split};
 use crate::open::Checkpoint;
 use crate::safetensors::write::header;
 use crate::stored::{Chunks, matrix};
-use crate::stream::{Tally, stream};
 
 /// What a conversion did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -175,7 +175,7 @@ fn converted(plan: &Plan, noted: &BTreeMap<String, Noted>) -> Converted {
     }
 }
 
-fn make_folders(plan: &Plan, output: &Path) -> Result<HashSet<std::path::PathBuf>, ConvertError> {
+fn make_folders(plan: &Plan, output: &Path) -> Result<HashSet<PathBuf>, ConvertError> {
     let mut folders = HashSet::new();
     let paths = plan.files().iter().map(|file| file.path.as_path());
     for folder in paths.filter_map(Path::parent) {
@@ -352,26 +352,31 @@ impl Run<'_> {
             .sum()
     }
 
-    /// What each thread does: one job after another.
+    /// What each thread does: reads two parameters in turn, since two are hashed in little more time than one.
     fn work(&self, flushes: &Sender<Flush>) {
-        let mut buffers = Buffers::default();
+        let mut buffer = Vec::new();
+        let mut passes: Vec<Pass<'_>> = Vec::new();
         loop {
-            let nth = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(&job) = self.jobs.get(nth) else {
-                return;
-            };
-            if self.failed.load(Ordering::Relaxed) {
+            while passes.len() < 2
+                && let Some((nth, job)) = self.next_job()
+            {
+                match self.begin(nth, job, &mut buffer, flushes) {
+                    Ok(pass) => passes.extend(pass),
+                    Err(error) => return self.fail(nth, error),
+                }
+            }
+            if passes.is_empty() || self.failed.load(Ordering::Relaxed) {
                 return;
             }
-            let done = match job {
-                Job::Write(output, part) => self.write(output, part, &mut buffers, flushes),
-                Job::Hash(content) => self.hash(content, &mut buffers),
-            };
-            if let Err(error) = done {
-                self.fail(nth, error);
-                return;
+            if let Err((nth, error)) = self.advance(&mut passes, flushes) {
+                return self.fail(nth, error);
             }
         }
+    }
+
+    fn next_job(&self) -> Option<(usize, Job)> {
+        let nth = self.next.fetch_add(1, Ordering::Relaxed);
+        self.jobs.get(nth).map(|&job| (nth, job))
     }
 
     fn fail(&self, nth: usize, error: ConvertError) {
@@ -408,48 +413,73 @@ impl Run<'_> {
         }
     }
 
-    fn hash(&self, content: usize, buffers: &mut Buffers) -> Result<(), ConvertError> {
+    /// Begins to read a parameter, or makes a tensor that is more than one.
+    fn begin(
+        &self,
+        nth: usize,
+        job: Job,
+        buffer: &mut Vec<u8>,
+        flushes: &Sender<Flush>,
+    ) -> Result<Option<Pass<'_>>, ConvertError> {
+        let (content, writing) = match job {
+            Job::Hash(content) => (content, None),
+            Job::Write(output, part) => {
+                let mut writing = self.open(output, part)?;
+                if !matches!(writing.part.fill, Fill::Whole) {
+                    self.make(&mut writing, buffer)?;
+                    return self.close(writing, flushes).map(|()| None);
+                }
+                (writing.part.contents[0], Some(writing))
+            }
+        };
         let content = &self.plan.contents[content];
-        let noted = self.note(content, buffers, |_| Ok(()))?;
-        self.remember(content, noted)
+        Ok(Some(Pass {
+            nth,
+            content,
+            lane: Lane::new(self.checkpoint, content),
+            writing,
+        }))
     }
 
-    /// Reads a parameter from its first row to its last, hashing it, and gives its rows as the output holds them.
-    fn note(
+    /// Takes each parameter some rows further, and ends those that have no more.
+    fn advance(
         &self,
-        content: &Content,
-        buffers: &mut Buffers,
-        mut give: impl FnMut(&[u8]) -> Result<(), ConvertError>,
-    ) -> Result<Noted, ConvertError> {
-        let mut source = Tally::new();
-        let mut output = (content.dtype != content.info.dtype).then(Tally::new);
-        let (from, to) = (content.info.dtype, content.dtype);
-        stream(self.checkpoint, content, &mut buffers.rows, &mut |bytes| {
-            source.hash(bytes);
-            match &mut output {
-                None => {
-                    source.count(bytes, from);
-                    give(bytes)
-                }
-                Some(output) => {
-                    let bytes = cast(bytes.into(), from, to);
-                    output.hash(&bytes);
-                    output.count(&bytes, to);
-                    give(&bytes)
+        passes: &mut Vec<Pass<'_>>,
+        flushes: &Sender<Flush>,
+    ) -> Result<(), (usize, ConvertError)> {
+        let mut steps = Vec::with_capacity(passes.len());
+        for pass in &mut *passes {
+            let nth = pass.nth;
+            let piece = pass.lane.next().map_err(|error| (nth, error))?;
+            steps.push((nth, piece, pass.writing.as_mut()));
+        }
+        Piece::hash_each(steps.iter_mut().filter_map(|(_, piece, _)| piece.as_mut()));
+        let mut ended = Vec::new();
+        for (nth, piece, writing) in steps {
+            match (piece, writing) {
+                (None, _) => ended.push(nth),
+                (Some(_), None) => {}
+                (Some(piece), Some(writing)) => {
+                    let written = writing.write(piece.bytes());
+                    written.map_err(|error| (nth, error))?;
                 }
             }
-        })?;
-        let (source, non_finite) = source.finish();
-        let (sha256, non_finite) = match output {
-            Some(output) => output.finish(),
-            None => (source.clone(), non_finite),
-        };
-        Ok(Noted {
-            source,
-            sha256,
-            nan: non_finite.nan,
-            infinite: non_finite.infinite,
-        })
+        }
+        for pass in passes.extract_if(.., |pass| ended.contains(&pass.nth)) {
+            let nth = pass.nth;
+            self.end(pass, flushes).map_err(|error| (nth, error))?;
+        }
+        Ok(())
+    }
+
+    fn end(&self, pass: Pass<'_>, flushes: &Sender<Flush>) -> Result<(), ConvertError> {
+        if pass.writing.is_none() || !self.noted.held().contains_key(&pass.content.parameter) {
+            self.remember(pass.content, pass.lane.finish())?;
+        }
+        match pass.writing {
+            Some(writing) => self.close(writing, flushes),
+            None => Ok(()),
+        }
     }
 
     fn remember(&self, content: &Content, noted: Noted) -> Result<(), ConvertError> {
@@ -462,58 +492,56 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn write(
-        &self,
-        output: usize,
-        part: usize,
-        buffers: &mut Buffers,
-        flushes: &Sender<Flush>,
-    ) -> Result<(), ConvertError> {
+    /// Begins a tensor of a file.
+    fn open(&self, output: usize, part: usize) -> Result<Writing<'_>, ConvertError> {
         let (planned, open) = (&self.plan.outputs[output], &self.files[output]);
-        let tensor = &planned.parts[part];
         let path = self.output.join(&planned.path);
-        let file = open
-            .file(&path)
-            .map_err(|source| write_error(&path, source))?;
-        let mut sink = Sink {
+        let file = open.file(&path);
+        let file = file.map_err(|source| write_error(&path, source))?;
+        Ok(Writing {
+            output,
+            place: part,
+            part: &planned.parts[part],
             progress: &self.progress,
-            file: &file,
+            file,
             turn: &open.turn,
-            path: &path,
-            offset: tensor.offset,
+            path,
+            offset: planned.parts[part].offset,
             crc: matches!(planned.frame, Frame::Torch { .. }).then(crc32fast::Hasher::new),
+        })
+    }
+
+    /// Writes a tensor that is put together from several, or part of one.
+    fn make(&self, writing: &mut Writing<'_>, buffer: &mut Vec<u8>) -> Result<(), ConvertError> {
+        let part = writing.part;
+        let Fill::Tiles { tiles, from } = &part.fill else {
+            return writing.write(&self.split(part)?);
         };
-        match &tensor.fill {
-            Fill::Whole => {
-                let content = &self.plan.contents[tensor.contents[0]];
-                let noted = self.note(content, buffers, |bytes| sink.write(bytes))?;
-                if !self.noted.held().contains_key(&content.parameter) {
-                    self.remember(content, noted)?;
-                }
-            }
-            Fill::Tiles { tiles, from } => {
-                let extent = matrix(&tensor.shape);
-                let mut chunks = Chunks::new(self.checkpoint.pieces(), tiles, extent, *from);
-                while let Some(bytes) = chunks
-                    .next(&mut buffers.rows)
-                    .map_err(ConvertError::Inconsistent)?
-                {
-                    sink.write(&cast(bytes, *from, tensor.dtype))?;
-                }
-            }
-            Fill::Split { .. } => sink.write(&self.split(tensor)?)?,
+        let extent = matrix(&part.shape);
+        let mut chunks = Chunks::new(self.checkpoint.pieces(), tiles, extent, *from);
+        while let Some(bytes) = chunks.next(buffer).map_err(ConvertError::Inconsistent)? {
+            writing.write(&cast(bytes, *from, part.dtype))?;
         }
-        if let Some(crc) = sink.crc.take() {
-            open.crcs.held()[part] = crc.finalize();
+        Ok(())
+    }
+
+    /// Ends a tensor of a file, and the file with its last one.
+    fn close(&self, writing: Writing<'_>, flushes: &Sender<Flush>) -> Result<(), ConvertError> {
+        let Writing {
+            output, file, path, ..
+        } = writing;
+        let open = &self.files[output];
+        if let Some(crc) = writing.crc {
+            open.crcs.held()[writing.place] = crc.finalize();
         }
         let last = open.remaining.fetch_sub(1, Ordering::AcqRel) == 1;
         if last {
             let crcs = open.crcs.held();
-            write_frame(&planned.frame, &file, &crcs)
+            write_frame(&self.plan.outputs[output].frame, &file, &crcs)
                 .map_err(|source| write_error(&path, source))?;
             *open.file.held() = None;
         }
-        let len = tensor.byte_len();
+        let len = writing.part.byte_len();
         let unflushed = open.unflushed.fetch_add(len, Ordering::Relaxed) + len;
         if last || unflushed >= FLUSH_LEN {
             open.unflushed.store(0, Ordering::Relaxed);
@@ -576,32 +604,41 @@ impl OpenFile {
     }
 }
 
-/// Memory that a thread uses again and again.
-#[derive(Default)]
-struct Buffers {
-    rows: Vec<u8>,
+/// A parameter that a thread is reading.
+struct Pass<'a> {
+    /// The number of the job.
+    nth: usize,
+    content: &'a Content,
+    lane: Lane<'a>,
+    /// Nothing where it is only hashed.
+    writing: Option<Writing<'a>>,
 }
 
 /// The place in a file where a tensor is being written.
-struct Sink<'a> {
+struct Writing<'a> {
+    /// The file's place in the plan.
+    output: usize,
+    /// The tensor's place in the file.
+    place: usize,
+    part: &'a Part,
     progress: &'a Mutex<Progress>,
-    file: &'a File,
+    file: Arc<File>,
     /// Systems let one thread at a time write to a file, and the others turn in circles until it is done; here they sleep.
     turn: &'a Mutex<()>,
-    path: &'a Path,
+    path: PathBuf,
     offset: u64,
     crc: Option<crc32fast::Hasher>,
 }
 
-impl Sink<'_> {
+impl Writing<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ConvertError> {
         if let Some(crc) = &mut self.crc {
             crc.update(bytes);
         }
         {
             let _turn = self.turn.held();
-            write_at(self.file, bytes, self.offset)
-                .map_err(|source| write_error(self.path, source))?;
+            write_at(&self.file, bytes, self.offset)
+                .map_err(|source| write_error(&self.path, source))?;
         }
         self.offset += bytes.len() as u64;
         let mut progress = self.progress.held();
