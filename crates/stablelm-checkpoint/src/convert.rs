@@ -4,6 +4,7 @@ pub(crate) mod journal;
 mod lane;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod survey;
 pub(crate) mod target;
 
 use std::collections::BTreeMap;

@@ -50,6 +50,7 @@ pub use compare::{
 pub use convert::journal::{JOURNAL_FILE, Journal, JournalError};
 pub use convert::plan::{DroppedTensor, Plan, PlannedFile, PlannedMove, PlannedTensor, plan};
 pub use convert::run::{Converted, NonFinite, convert, write_metadata};
+pub use convert::survey::{Survey, survey};
 pub use convert::{ConvertError, ConvertOptions, Target};
 pub use hash::{HashError, TENSORS_FILE, TensorHash, TensorHashes, sha256_of_files};
 pub use inspect::{InspectedTensor, Inspection, inspect};
@@ -65,4 +66,3 @@ pub use open::{
 };
 pub use safetensors::index::IndexError;
 pub use safetensors::read::SafetensorsError;
-pub use stream::hash_tensors;

@@ -1,15 +1,12 @@
 //! A parameter's bytes from first to last, a few rows at a time, and what is counted of them on the way.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
-use rayon::prelude::*;
-use stablelm_model::{Dtype, Parameter, TensorInfo, TensorSource, TensorSourceError, parameters};
+use stablelm_model::{Dtype, TensorInfo, TensorSource, TensorSourceError};
 
 use crate::cast::{NonFiniteCount, count_non_finite};
-use crate::convert::{ConvertError, thread_pool};
-use crate::hash::{TensorHash, TensorHashes, hexadecimal};
+use crate::convert::ConvertError;
+use crate::hash::hexadecimal;
 use crate::neox::read::NeoxReadError;
 use crate::open::Checkpoint;
 use crate::sha256::Sha256;
@@ -120,38 +117,6 @@ impl<'a> Rows<'a> {
 
 /// Bytes of one step through a tensor of any source.
 const STEP_LEN: usize = 1 << 20;
-
-/// Hashes every parameter of a checkpoint, on several threads.
-///
-/// The digests are those that a conversion notes: they don't depend on format, ranks or files.
-pub fn hash_tensors(
-    checkpoint: &Checkpoint,
-    threads: NonZeroUsize,
-) -> Result<TensorHashes, ConvertError> {
-    let hash = |parameter: Parameter| {
-        let name = parameter.name;
-        let info = checkpoint.source().info(&name);
-        let info = info.expect("opening found every parameter");
-        let placement = checkpoint.placement(&name);
-        let placement = placement.expect("opening placed every parameter");
-        let mut rows = Rows::new(checkpoint, &name, &info, &placement);
-        let (mut tally, mut buffer) = (Tally::new(), Vec::new());
-        while let Some(bytes) = rows.next(usize::MAX, &mut buffer)? {
-            tally.hash(&bytes);
-        }
-        let hash = TensorHash {
-            dtype: info.dtype.as_str().to_owned(),
-            shape: info.shape,
-            sha256: tally.finish().0,
-        };
-        Ok((name, hash))
-    };
-    let parameters: Vec<Parameter> = parameters(checkpoint.config()).collect();
-    let pool = thread_pool(threads.get())?;
-    let hashes = pool.install(|| parameters.into_par_iter().map(hash).collect());
-    let hashes: Result<BTreeMap<String, TensorHash>, ConvertError> = hashes;
-    hashes.map(TensorHashes::new)
-}
 
 /// What is counted of bytes that pass.
 pub(crate) struct Tally {

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use serde_json::json;
 use stablelm_checkpoint::{
     Checkpoint, ConvertOptions, Converted, Format, InputOptions, JOURNAL_FILE, Journal,
-    JournalError, NeoxLayout, Plan, TENSORS_FILE, Target, TensorHashes, VerifyError,
+    JournalError, NeoxLayout, NonFinite, Plan, TENSORS_FILE, Target, TensorHashes, VerifyError,
 };
 use stablelm_license::{ChangeKind, Ledger, ModelFacts, NewChange, safetensors_metadata};
 use stablelm_model::Dtype;
@@ -72,14 +72,17 @@ pub(crate) fn run(args: &Convert, ui: &Ui) -> Result<ExitStatus, CommandError> {
         staged
     };
     staged.commit()?;
-    for warning in &converted.warnings {
-        ui.warn(&format!(
-            "tensor `{}` holds {} values that are NaN or infinite",
-            warning.tensor, warning.count
-        ));
-    }
+    warn_of_non_finite(&converted.warnings, ui);
     report(args, &checkpoint, &converted, started, ui)?;
     Ok(ExitStatus::Success)
+}
+
+fn warn_of_non_finite(warnings: &[NonFinite], ui: &Ui) {
+    for NonFinite { tensor, count, .. } in warnings {
+        ui.warn(&format!(
+            "tensor `{tensor}` holds {count} values that are NaN or infinite"
+        ));
+    }
 }
 
 /// Stands for a SHA-256 that is not known yet.
@@ -118,12 +121,23 @@ fn to_gguf(
         return Err(CommandError::usage(what).hint("leave out --no-sync"));
     }
     let threads = settings::threads(args.threads)?;
-    let digest = if args.dry_run {
-        UNKNOWN_DIGEST.to_owned()
+    let (digest, warnings) = if args.dry_run {
+        (UNKNOWN_DIGEST.to_owned(), Vec::new())
     } else {
-        let hashes = stablelm_checkpoint::hash_tensors(checkpoint, threads);
-        hashes.map_err(CommandError::input)?.sha256
+        let survey = stablelm_checkpoint::survey(checkpoint, threads);
+        let survey = survey.map_err(CommandError::input)?;
+        (survey.hashes.sha256, survey.warnings)
     };
+    warn_of_non_finite(&warnings, ui);
+    if let Some(NonFinite { tensor, count, nan }) = warnings.first()
+        && args.verify
+    {
+        return Err(CommandError::failed(VerifyError::NonFinite {
+            tensor: tensor.clone(),
+            nan: *nan,
+            infinite: count - nan,
+        }));
+    }
     record_change(
         &mut ledger,
         args,
@@ -135,6 +149,7 @@ fn to_gguf(
         checkpoint,
         tokenizer,
         ledger: &ledger,
+        warnings: &warnings,
     };
     convert_gguf::run(args, &input, started, ui)
 }

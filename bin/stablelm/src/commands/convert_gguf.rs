@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use bytesize::ByteSize;
 use serde_json::json;
-use stablelm_checkpoint::Checkpoint;
+use stablelm_checkpoint::{Checkpoint, NonFinite};
 use stablelm_inference::gguf::{self, GgufDtype, GgufMetadata, GgufPlan, Vocabulary};
 use stablelm_license::{Ledger, NOASSERTION, safetensors_metadata};
 use stablelm_model::Dtype;
@@ -27,6 +27,8 @@ pub(super) struct Input<'a> {
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) tokenizer: Option<&'a Companion>,
     pub(super) ledger: &'a Ledger,
+    /// Tensors that hold NaN or infinity.
+    pub(super) warnings: &'a [NonFinite],
 }
 
 /// Where it goes: a file alone, or a folder with its papers.
@@ -253,6 +255,7 @@ fn report(
             "tensors": tensors,
             "parameters": parameters,
             "bytes": bytes,
+            "warnings": input.warnings,
             "seconds": seconds,
             "peak_rss_bytes": settings::peak_rss_bytes(),
         }));

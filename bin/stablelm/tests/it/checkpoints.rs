@@ -380,6 +380,35 @@ fn gguf_files_say_what_the_weights_say() {
     assert!(!runner.path().join("other.gguf").exists());
 }
 
+/// Before, a GGUF file of weights that are not numbers was written without a word.
+#[test]
+fn nan_is_a_warning_of_a_gguf_file_too_and_an_error_of_its_check() {
+    let runner = Runner::new();
+    runner.ok(&["convert", &fixture("model"), "model", "-q"]);
+    let path = runner.path().join("model/model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The last number of the last tensor, whatever its width.
+    bytes.splice(bytes.len() - 4.., [0xff; 4]);
+    std::fs::write(&path, bytes).unwrap();
+    for (options, expected) in [
+        (&["--to", "safetensors"][..], 0),
+        (&["--to", "gguf"], 0),
+        (&["--to", "gguf", "--dtype", "q8_0"], 0),
+        (&["--to", "gguf", "--verify"], 1),
+    ] {
+        let args = [&["convert", "model", "out", "--overwrite"], options].concat();
+        let output = runner.output(&args);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{args:?}: {stderr}");
+        assert!(stderr.contains("are NaN or infinite"), "{args:?}: {stderr}");
+        assert_eq!(
+            stderr.contains("error: tensor `"),
+            expected == 1,
+            "{stderr}"
+        );
+    }
+}
+
 #[test]
 fn blocks_are_for_gguf_only() {
     let runner = Runner::new();

@@ -13,8 +13,8 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::cast::NonFiniteCount;
 use crate::convert::plan::Plan;
+use crate::convert::run::NonFinite;
 use crate::hash::hexadecimal;
 use crate::open::Checkpoint;
 
@@ -64,11 +64,14 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    pub(crate) fn non_finite(&self) -> NonFiniteCount {
-        NonFiniteCount {
+    /// Returns what to say of a tensor that does not only hold numbers.
+    pub(crate) fn warning(&self, tensor: &str) -> Option<NonFinite> {
+        let count = self.nan + self.infinite;
+        (count > 0).then(|| NonFinite {
+            tensor: tensor.to_owned(),
+            count,
             nan: self.nan,
-            infinite: self.infinite,
-        }
+        })
     }
 }
 

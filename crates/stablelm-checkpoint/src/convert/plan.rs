@@ -11,6 +11,7 @@ use crate::cast::can_cast;
 use crate::convert::target;
 use crate::convert::{ConvertError, ConvertOptions, Target};
 use crate::glob;
+use crate::hash::TensorHash;
 use crate::neox::names::NeoxTensor;
 use crate::neox::partitions::Rule;
 use crate::neox::read::NeoxSource;
@@ -102,6 +103,17 @@ pub(crate) struct Content {
     pub(crate) placement: Placement,
     /// The dtype in the output.
     pub(crate) dtype: Dtype,
+}
+
+impl Content {
+    /// Returns the entry of a list of digests.
+    pub(crate) fn hash(&self, dtype: Dtype, sha256: &str) -> TensorHash {
+        TensorHash {
+            dtype: dtype.as_str().to_owned(),
+            shape: self.info.shape.clone(),
+            sha256: sha256.to_owned(),
+        }
+    }
 }
 
 /// A file with tensors in it.

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cast::{NonFiniteCount, cast};
+use crate::cast::cast;
 use crate::convert::journal::{Journal, Noted};
 use crate::convert::lane::{Lane, Piece};
 use crate::convert::plan::{Content, Fill, Frame, Output, Part, Plan};
 use crate::convert::target::with_format;
 use crate::convert::{ConvertError, thread_pool};
-use crate::hash::{TensorHash, TensorHashes};
+use crate::hash::TensorHashes;
 use crate::neox::partitions::{Extent, split};
 use crate::open::Checkpoint;
 use crate::safetensors::write::header;
@@ -149,21 +149,11 @@ fn converted(plan: &Plan, noted: &BTreeMap<String, Noted>) -> Converted {
         let Some(found) = noted.get(&content.parameter) else {
             continue;
         };
-        let hash = |dtype: stablelm_model::Dtype, sha256: &str| TensorHash {
-            dtype: dtype.as_str().to_owned(),
-            shape: content.info.shape.clone(),
-            sha256: sha256.to_owned(),
-        };
-        let name = content.parameter.clone();
-        before.insert(name.clone(), hash(content.info.dtype, &found.source));
-        after.insert(name.clone(), hash(content.dtype, &found.sha256));
-        if found.non_finite() != NonFiniteCount::default() {
-            warnings.push(NonFinite {
-                tensor: name,
-                count: found.nan + found.infinite,
-                nan: found.nan,
-            });
-        }
+        let name = &content.parameter;
+        let hash = content.hash(content.info.dtype, &found.source);
+        before.insert(name.clone(), hash);
+        after.insert(name.clone(), content.hash(content.dtype, &found.sha256));
+        warnings.extend(found.warning(name));
     }
     Converted {
         tensors: plan.num_tensors(),
