@@ -21,6 +21,7 @@ INSTEAD = [
     (r'asm\("cvt\.f32\.f16[^;]*;[^;]*;', "value = widen_half(bits);"),
     (r'asm\("cvt\.rn\.bf16\.f32[^;]*;[^;]*;', "bits = round_brain(value);"),
     (r'asm\("cvt\.rn\.f16\.f32[^;]*;[^;]*;', "bits = round_half(value);"),
+    (r'asm\("mul\.rn\.f16x2[^;]*;[^;]*;', "halves = multiply_two_halves(divided, 0x5c005c00);"),
     (r'asm\("ld\.global\.nc[^;]*;[^;]*;', "bits = *(const uint4*)address;"),
     (r'asm\("mma[^;]*;[^;]*;', "warp_multiply(sums, left, right);"),
     (r"#define INFINITY .*", ""),

@@ -8,8 +8,8 @@ In order, each with its own line of the outcome, and one that fails keeps none f
    the greedy path, on the GPU and on the processor, in f32 (1e-3, the same path) and bf16 (0.26, what transformers
    itself strays by);
 4. `compute-sanitizer` over one of them, where it is installed;
-5. a model of random weights in the shape of StableLM-3B-4E1T (`--make-model`): decoding at contexts of 8 and 4,096 tokens,
-   prefill of 2,048, 16 prompts side by side, in bf16, q8_0 and q4_k, against the bytes that must be read;
+5. a model of random weights in the shape of StableLM-3B-4E1T (`--make-model`): decoding at contexts of 8 and 4,096 tokens
+   (there with a cache of 8 bits as well), prefill of 2,048, 16 prompts side by side, in bf16, q8_0 and q4_k, against the bytes that must be read;
 6. the same and a batch of 16 in transformers, eager and compiled with a static cache, where torch finds the GPU.
 
 It is meant to take ten minutes on a machine that has the binaries; cargo may take as long again to make them. It has not
@@ -31,9 +31,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 # Largest difference allowed in a log-probability.
 TOLERANCES = {"f32": 1e-3, "bf16": 0.26}
-# Of one decoded token of StableLM-3B-4E1T: all matrices but the embedding, and the cache of one position in halves.
+# Of one decoded token of StableLM-3B-4E1T: all matrices but the embedding, and the numbers in the cache of one position.
 WEIGHTS_PER_TOKEN = 2_666_664_960
-CACHE_BYTES_PER_POSITION = 2 * 2 * 2560 * 32
+CACHED_PER_POSITION = 2 * 2560 * 32
 BATCH = 16
 BITS = {"bf16": 16, "q8_0": 8.5, "q4_k": 4.625}
 
@@ -147,9 +147,9 @@ def random_model(options):
     return model
 
 
-def least_seconds(options, dtype, context):
+def least_seconds(options, dtype, context, kv_bytes):
     """Returns the time that a copy takes to move as many bytes as a token has to read."""
-    read = WEIGHTS_PER_TOKEN * BITS[dtype] / 8 + CACHE_BYTES_PER_POSITION * context
+    read = WEIGHTS_PER_TOKEN * BITS[dtype] / 8 + CACHED_PER_POSITION * kv_bytes * context
     return read / options.copy_bytes_per_s
 
 
@@ -157,11 +157,12 @@ def speed(options):
     model, outcome = random_model(options), {}
     for dtype in BITS:
         bench = [options.stablelm, "bench", "--model", model, "--device", options.device, "--dtype", dtype, "--json", "-q"]
-        for context in [8, 4096 - 130]:
-            words = [*bench, "--prompt-tokens", 0, "--context", context, "--new-tokens", 128]
+        for context, kv_dtype, kv_bytes in [(8, "f16", 2), (4096 - 130, "f16", 2), (4096 - 130, "f8", 1)]:
+            words = [*bench, "--prompt-tokens", 0, "--context", context, "--new-tokens", 128, "--kv-dtype", kv_dtype]
             rate = json.loads(run(words))["decode_tokens_per_s"]
-            share = rate * least_seconds(options, dtype, context)
-            outcome[f"{dtype} decode at {context}"] = {"tokens_per_s": rate, "share_of_copy": share}
+            share = rate * least_seconds(options, dtype, context, kv_bytes)
+            what = f"{dtype} decode at {context}, {kv_dtype} cache"
+            outcome[what] = {"tokens_per_s": rate, "share_of_copy": share}
         rate = json.loads(run([*bench, "--prompt-tokens", 2048, "--new-tokens", 0]))["prefill_tokens_per_s"]
         outcome[f"{dtype} prefill of 2048"] = {"tokens_per_s": rate}
         outcome[f"{dtype} batch of {BATCH}"] = {"tokens_per_s": batch_rate(options, model, dtype)}

@@ -63,6 +63,7 @@ mod decoder;
 mod device;
 mod draw;
 mod exp;
+mod f8;
 mod generate;
 pub mod gguf;
 mod kv_cache;
@@ -91,6 +92,7 @@ pub use device::{Device, DeviceError};
 pub use generate::{
     FinishReason, GenerateError, GenerateOptions, GeneratedToken, Generation, Timings, generate,
 };
+pub use kv_cache::KvDtype;
 pub use logprobs::TokenLogprobs;
 pub use model::{LoadOptions, Model, load};
 pub use sample::{Sampling, SamplingError, distribution};

@@ -13,17 +13,19 @@ use crate::cuda::decode::CudaNetwork;
 use crate::decoder::{Network, Rows, Sequence, Sequences};
 use crate::device::Device;
 use crate::generate::{GenerateError, PREFILL_CHUNK, check_ids};
+use crate::kv_cache::KvDtype;
 use crate::stored::WeightDtype;
-use crate::weights;
+use crate::weights::{self, Kept};
 
-/// Where and how weights are kept.
+/// Where and how weights, keys and values are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Where the model runs.
     pub device: Device,
-    /// What matrices are kept in; sums are made in f32 with any of them. Cached keys and values are f32 beside f32, and
-    /// else f16.
+    /// What matrices are kept in; sums are made in f32 with any of them.
     pub dtype: WeightDtype,
+    /// What keys and values are cached in; with `None`, f32 beside f32 weights, and else f16.
+    pub kv_dtype: Option<KvDtype>,
     /// On how many threads the processor computes, or quantizes weights for another device; as many as it has where this
     /// is `None`. Results don't depend on it.
     pub threads: Option<NonZeroUsize>,
@@ -38,6 +40,7 @@ impl Default for LoadOptions {
         Self {
             device: Device::Cpu,
             dtype: WeightDtype::Auto,
+            kv_dtype: None,
             threads: None,
             kernel_cache: None,
         }
@@ -49,6 +52,7 @@ pub struct Model {
     config: ModelConfig,
     device: Device,
     dtype: &'static str,
+    kv_dtype: KvDtype,
     weight_bytes: u64,
     weight_bytes_per_token: u64,
     network: Box<dyn Network>,
@@ -64,29 +68,25 @@ pub fn load(
     options: &LoadOptions,
 ) -> Result<Model, LoadError> {
     check(config, source)?;
-    let (network, dtype, weight_bytes, embedding_bytes): (Box<dyn Network>, _, _, _) =
-        match options.device {
-            Device::Cpu => {
-                let cpu = Cpu::new(options.threads)?;
-                let loaded = weights::load(cpu, config, source, options.dtype)?;
-                (
-                    Box::new(loaded.decoder),
-                    loaded.dtype,
-                    loaded.weight_bytes,
-                    loaded.embedding_bytes,
-                )
-            }
-            Device::Cuda(ordinal) => {
-                let cuda = Cuda::new(ordinal, options.threads, options.kernel_cache.as_deref())?;
-                let loaded = weights::load(cuda, config, source, options.dtype)?;
-                (
-                    Box::new(CudaNetwork::new(loaded.decoder)),
-                    loaded.dtype,
-                    loaded.weight_bytes,
-                    loaded.embedding_bytes,
-                )
-            }
-        };
+    let (dtype, kv_dtype) = (options.dtype, options.kv_dtype);
+    let (network, kept): (Box<dyn Network>, _) = match options.device {
+        Device::Cpu => {
+            let cpu = Cpu::new(options.threads)?;
+            let (decoder, kept) = weights::load(cpu, config, source, dtype, kv_dtype)?;
+            (Box::new(decoder), kept)
+        }
+        Device::Cuda(ordinal) => {
+            let cuda = Cuda::new(ordinal, options.threads, options.kernel_cache.as_deref())?;
+            let (decoder, kept) = weights::load(cuda, config, source, dtype, kv_dtype)?;
+            (Box::new(CudaNetwork::new(decoder)), kept)
+        }
+    };
+    let Kept {
+        dtype,
+        kv_dtype,
+        weight_bytes,
+        embedding_bytes,
+    } = kept;
     // A token reads one row of the embedding, unless the embedding is the head as well.
     let rows_only = if config.tie_word_embeddings {
         0
@@ -96,6 +96,7 @@ pub fn load(
     tracing::debug!(
         device = %options.device,
         dtype,
+        %kv_dtype,
         weight_bytes,
         "loaded the model"
     );
@@ -103,6 +104,7 @@ pub fn load(
         config: config.clone(),
         device: options.device,
         dtype,
+        kv_dtype,
         weight_bytes,
         weight_bytes_per_token: weight_bytes - rows_only,
         network,
@@ -119,6 +121,11 @@ impl Model {
     /// such as `q8_0` and `q4_k`.
     pub fn dtype(&self) -> &'static str {
         self.dtype
+    }
+
+    /// Returns what keys and values are cached in.
+    pub fn kv_dtype(&self) -> KvDtype {
+        self.kv_dtype
     }
 
     /// Returns the device that the model is on.
@@ -170,6 +177,7 @@ impl std::fmt::Debug for Model {
             .field("config", &self.config)
             .field("device", &self.device)
             .field("dtype", &self.dtype)
+            .field("kv_dtype", &self.kv_dtype)
             .field("weight_bytes", &self.weight_bytes)
             .finish_non_exhaustive()
     }

@@ -19,11 +19,11 @@ use crate::norm::Norm;
 use crate::rotary::Rotary;
 use crate::stored::{Encoding, StoredDtype, StoredMatrix, StoredValues, WeightDtype, floats};
 
-/// A network and what its weights take.
-pub(crate) struct Loaded<B: Backend> {
-    pub(crate) decoder: Decoder<B>,
+/// How the numbers of a network are kept.
+pub(crate) struct Kept {
     /// What most weights of matrices are kept in.
     pub(crate) dtype: &'static str,
+    pub(crate) kv_dtype: KvDtype,
     pub(crate) weight_bytes: u64,
     /// The share of the embedding in `weight_bytes`.
     pub(crate) embedding_bytes: u64,
@@ -35,7 +35,8 @@ pub(crate) fn load<B: Backend>(
     config: &ModelConfig,
     source: &dyn TensorSource,
     dtype: WeightDtype,
-) -> Result<Loaded<B>, LoadError> {
+    kv_dtype: Option<KvDtype>,
+) -> Result<(Decoder<B>, Kept), LoadError> {
     let mut dtypes = Vec::new();
     if dtype == WeightDtype::Auto {
         for matrix in parameters(config).filter(|parameter| parameter.shape.len() == 2) {
@@ -73,9 +74,15 @@ pub(crate) fn load<B: Backend>(
     backend.finish_loading()?;
     loader.progress.finish();
     let (dtype, weight_bytes) = (loader.dtype(), loader.weight_bytes);
+    let kept = Kept {
+        dtype,
+        kv_dtype: kv_dtype.unwrap_or(KvDtype::beside(dtype)),
+        weight_bytes,
+        embedding_bytes,
+    };
     let decoder = Decoder {
         shape: shape(config),
-        kv_dtype: KvDtype::beside(dtype),
+        kv_dtype: kept.kv_dtype,
         rotary: Rotary::new(config.rotary_ndims(), config.rope_theta),
         embed_tokens,
         layers,
@@ -83,12 +90,7 @@ pub(crate) fn load<B: Backend>(
         lm_head,
         backend,
     };
-    Ok(Loaded {
-        decoder,
-        dtype,
-        weight_bytes,
-        embedding_bytes,
-    })
+    Ok((decoder, kept))
 }
 
 fn shape(config: &ModelConfig) -> HeadShape {

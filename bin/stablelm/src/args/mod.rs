@@ -30,7 +30,7 @@ pub(crate) use license_checks::{
     LicenseChanges, LicenseChangesAdd, LicenseChangesCommand, LicenseLint, LicenseSign,
     LicenseVerify, RecordedChange,
 };
-pub(crate) use run::{ModelArgs, Run, RunDtype};
+pub(crate) use run::{ModelArgs, Run, RunDtype, RunKvDtype};
 
 /// Carry a StableLM model through its life: data, checkpoints, inference, licenses
 ///

@@ -26,6 +26,19 @@ pub(crate) enum RunDtype {
     Q4K,
 }
 
+/// The precision of cached keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunKvDtype {
+    /// `f32` beside weights of f32, else `f16`.
+    Auto,
+    /// float32.
+    F32,
+    /// float16.
+    F16,
+    /// 8-bit floats (FP8 E4M3): half the memory of `f16`, and less exact.
+    F8,
+}
+
 /// Which model, where, and in what precision.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
@@ -41,6 +54,12 @@ pub(crate) struct ModelArgs {
     /// Precision of the weights in memory
     #[arg(long, value_enum, value_name = "DTYPE", default_value = "auto")]
     pub(crate) dtype: RunDtype,
+    /// Precision of the keys and values that are cached for each token
+    ///
+    /// They are read for every token that follows, and in long contexts take much of the memory. `f8` rounds each number by
+    /// up to a sixteenth of it, and none is larger than 448.
+    #[arg(long, value_enum, value_name = "DTYPE", default_value = "auto")]
+    pub(crate) kv_dtype: RunKvDtype,
     /// Base of the rotary frequencies, in place of the model's own
     ///
     /// For GGUF files that do not say it: llama.cpp's converter leaves it out of StableLM's, and stable-code has 1000000.
@@ -57,7 +76,7 @@ pub(crate) struct ModelArgs {
 /// line is a message and the model remembers what was said; with others each line is a prompt of its own.
 ///
 /// Tokens are chosen by the rules of Hugging Face transformers, in its order: repetition penalty, temperature, top-k,
-/// top-p, min-p. The same seed, device and dtype give the same text.
+/// top-p, min-p. The same seed, device and dtypes give the same text.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stablelm run --model stablelm-3b \"The weather is always wonderful\"\n  \

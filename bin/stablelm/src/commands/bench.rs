@@ -200,6 +200,7 @@ fn report(
         "first_token_s": figures.first_token_s,
         "device": model.device().to_string(),
         "dtype": model.dtype(),
+        "kv_dtype": model.kv_dtype().as_str(),
         "threads": threads,
     })
 }
@@ -258,9 +259,10 @@ fn for_people(report: &Value) -> String {
     ));
     let word = |key: &str| report[key].as_str().unwrap_or_default().to_owned();
     text.push_str(&format!(
-        "with     {} on {}, {} threads\n",
+        "with     {} on {}, keys and values in {}, {} threads\n",
         word("dtype"),
         word("device"),
+        word("kv_dtype"),
         count("threads")
     ));
     text

@@ -259,6 +259,7 @@ fn report(totals: &Totals, windows: Windows, model: &Model, seconds: f64) -> Val
         "seconds": seconds,
         "device": model.device().to_string(),
         "dtype": model.dtype(),
+        "kv_dtype": model.kv_dtype().as_str(),
     })
 }
 

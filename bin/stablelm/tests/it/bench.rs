@@ -30,6 +30,7 @@ fn figures_are_medians_of_the_runs_and_the_bandwidth_can_be_checked() {
     }
     assert_eq!(report["context"], 24);
     assert_eq!(report["dtype"], "bf16");
+    assert_eq!(report["kv_dtype"], "f16");
     assert_eq!(report["device"], "cpu");
     // The embedding of the fixture model is not its head: a token reads one row of it.
     let inspected = runner.json(&["inspect", "model", "--json"]);
@@ -55,11 +56,23 @@ fn either_half_can_be_left_out() {
     let few = ["--repeat", "1", "--new-tokens", "4"];
     let decode = bench(
         &runner,
-        &[&few[..], &["--prompt-tokens", "0", "--context", "100"]].concat(),
+        &[
+            &few[..],
+            &[
+                "--prompt-tokens",
+                "0",
+                "--context",
+                "100",
+                "--kv-dtype",
+                "f8",
+            ],
+        ]
+        .concat(),
     );
     assert!(decode["prefill_tokens_per_s"].is_null());
     assert!(decode["decode_tokens_per_s"].as_f64().unwrap() > 0.0);
     assert_eq!(decode["context"], 100);
+    assert_eq!(decode["kv_dtype"], "f8");
     let options = [
         "--repeat",
         "1",
@@ -81,7 +94,14 @@ fn either_half_can_be_left_out() {
         "2",
         "-q",
     ]);
-    for word in ["prefill", "decode", "GB/s", "first token", "bf16 on cpu"] {
+    for word in [
+        "prefill",
+        "decode",
+        "GB/s",
+        "first token",
+        "bf16 on cpu",
+        "in f16",
+    ] {
         assert!(people.contains(word), "{people}");
     }
 }

@@ -38,10 +38,10 @@ fn run<'a>(options: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Answers lines of JSON, in one go.
-fn answers(runner: &Runner, lines: &[Value]) -> Vec<Value> {
+fn answers(runner: &Runner, lines: &[Value], options: &[&str]) -> Vec<Value> {
     let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
     runner.write("prompts.jsonl", text.join("\n"));
-    let output = runner.ok(&run(&["--prompts", "prompts.jsonl"]));
+    let output = runner.ok(&run(&[&["--prompts", "prompts.jsonl"], options].concat()));
     let lines = output.lines();
     lines
         .map(|line| serde_json::from_str(line).unwrap())
@@ -112,7 +112,7 @@ fn a_conversation_remembers_until_it_is_told_to_forget() {
     chat_model(&runner);
     let user = |text: &str| json!({ "role": "user", "content": text });
     let alone = |messages: Value| {
-        let answer = answers(&runner, &[json!({ "messages": messages })]).remove(0);
+        let answer = answers(&runner, &[json!({ "messages": messages })], &[]).remove(0);
         answer["text"].as_str().unwrap().to_owned()
     };
     let first = alone(json!([user("The ferry")]));
@@ -188,7 +188,7 @@ fn many_prompts_get_the_answers_they_would_get_alone_in_their_order() {
         json!({ "prompt_ids": [5, 6, 7], "id": 3 }),
         json!({ "messages": [{ "role": "user", "content": "Where?" }] }),
     ];
-    let found = answers(&runner, &lines);
+    let found = answers(&runner, &lines, &[]);
     let alone = [
         runner.json(&run(&["The keeper lit the lamp", "--json"])),
         runner.json(&run(&["The keeper lit the ferry", "--json"])),
@@ -204,6 +204,7 @@ fn many_prompts_get_the_answers_they_would_get_alone_in_their_order() {
             "finish_reason",
             "device",
             "dtype",
+            "kv_dtype",
         ] {
             assert_eq!(found[key], alone[key], "line {number}, {key}");
         }
@@ -218,6 +219,23 @@ fn many_prompts_get_the_answers_they_would_get_alone_in_their_order() {
     let first: Value = serde_json::from_str(piped.lines().next().unwrap()).unwrap();
     assert_eq!(first["ids"], found[0]["ids"]);
     assert_eq!(first["logprobs"][0]["top"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn many_prompts_get_the_answers_they_would_get_alone_from_a_cache_of_8_bits() {
+    let runner = Runner::new();
+    chat_model(&runner);
+    let prompts = ["The keeper lit the lamp", "The ferry", "A", "The lamp. The"];
+    let lines = prompts.map(|prompt| json!({ "prompt": prompt }));
+    let f8 = ["--kv-dtype", "f8", "--json", "--logprobs", "2"];
+    let found = answers(&runner, &lines, &f8);
+    for (found, prompt) in found.iter().zip(prompts) {
+        let alone = runner.json(&run(&[&[prompt], &f8[..]].concat()));
+        for key in ["ids", "logprobs", "kv_dtype"] {
+            assert_eq!(found[key], alone[key], "{prompt}, {key}");
+        }
+        assert_eq!(found["kv_dtype"], "f8");
+    }
 }
 
 #[test]

@@ -104,6 +104,13 @@ fn windows_score_every_token_once_and_more_context_helps() {
         .map(|token| token["logprob"].as_f64().unwrap())
         .sum();
     check_close(&found["nll"], -sum / (logprobs.len() - 1) as f64, 1e-5);
+    // Keys and values of 8 bits cost little.
+    let f8 = perplexity(&runner, "model", &["short.txt", "--kv-dtype", "f8"]);
+    assert_eq!(
+        (&found["kv_dtype"], &f8["kv_dtype"]),
+        (&json!("f16"), &json!("f8"))
+    );
+    check_close(&f8["nll"], found["nll"].as_f64().unwrap(), 0.05);
 }
 
 #[test]

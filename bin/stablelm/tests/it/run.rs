@@ -152,20 +152,73 @@ fn another_rope_theta_changes_what_is_said_and_must_be_a_base() {
 }
 
 #[test]
-fn weights_that_are_no_numbers_are_named() {
+fn keys_and_values_of_8_bits_stray_as_their_rounding_does_and_wider_ones_are_as_by_default() {
     let runner = Runner::new();
     model(&runner);
+    let tale = stablelm_testkit::corpus(1234, 1).remove(0).text;
+    let start: String = tale.split_inclusive('\n').take(2).collect();
+    let logprobs = |options: &[&str]| -> Vec<f64> {
+        let args = ["run", "--model", "model", &start, "--max-new-tokens", "0"];
+        let said = ["--echo", "--logprobs", "0", "--json", "-q"];
+        let answer = runner.json(&[&args[..], &said, options].concat());
+        let logprobs = answer["prompt_logprobs"].as_array().unwrap()[1..].iter();
+        logprobs
+            .map(|token| token["logprob"].as_f64().unwrap())
+            .collect()
+    };
+    let [by_default, f32, f16, f8] = [
+        &[][..],
+        &["--kv-dtype", "f32"],
+        &["--kv-dtype", "f16"],
+        &["--kv-dtype", "f8"],
+    ]
+    .map(logprobs);
+    assert_eq!(by_default, f16);
+    let mean_stray = |found: &[f64]| {
+        let differences = found.iter().zip(&f32);
+        let sum: f64 = differences.map(|(found, f32)| (found - f32).abs()).sum();
+        sum / f32.len() as f64
+    };
+    // Numbers of 4 bits are rounded 2^7 times as coarsely as those of 11; how that adds up varies.
+    let coarser = mean_stray(&f8) / mean_stray(&f16);
+    assert!((32.0..512.0).contains(&coarser), "{coarser}");
+    let singles = logprobs(&["--dtype", "f32"]);
+    assert_eq!(singles, logprobs(&["--dtype", "f32", "--kv-dtype", "f32"]));
+}
+
+/// Puts a NaN into a tensor of [`model`].
+fn break_tensor(runner: &Runner, name: &str) {
     let path = runner.path().join("model/model.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
     let header = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
     let names: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
-    let name = "model.layers.1.mlp.down_proj.weight";
     let start = names[name]["data_offsets"][0].as_u64().unwrap();
     let at = 8 + header + usize::try_from(start).unwrap();
     assert_eq!(names[name]["dtype"], "BF16");
     bytes[at + 10..at + 12].copy_from_slice(&0x7fc0u16.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    let runner = Runner::new();
+    model(&runner);
+    break_tensor(&runner, "model.layers.1.mlp.down_proj.weight");
     insta::assert_snapshot!(runner.snapshot(&["run", "--model", "model", "The keeper"]));
+}
+
+#[test]
+fn keys_and_values_of_8_bits_hide_no_broken_weight() {
+    for name in ["k_proj", "v_proj"] {
+        let runner = Runner::new();
+        model(&runner);
+        let name = format!("model.layers.0.self_attn.{name}.weight");
+        break_tensor(&runner, &name);
+        let args = ["run", "--model", "model", "The keeper", "--kv-dtype", "f8"];
+        let said = runner.snapshot(&args);
+        assert!(said.contains("exit code: 3"), "{said}");
+        assert!(said.contains(&format!("tensor `{name}`")), "{said}");
+    }
 }
 
 #[test]
@@ -280,6 +333,8 @@ fn every_reference_model_gives_its_greedy_path_and_log_probabilities() {
                 "--greedy",
                 "--ignore-eos",
                 "--dtype",
+                "f32",
+                "--kv-dtype",
                 "f32",
                 "--logprobs",
                 "1",

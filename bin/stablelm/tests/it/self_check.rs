@@ -43,10 +43,16 @@ fn every_reference_model_passes_its_own_check_in_every_dtype() {
     };
     let runner = Runner::new();
     for model in ["3b-4e1t", "2-1_6b", "alpha-neox", "vocab-50304"] {
-        for dtype in ["auto", "f32", "bf16"] {
+        for (dtype, kv_dtype) in [
+            ("auto", "auto"),
+            ("f32", "auto"),
+            ("bf16", "auto"),
+            ("auto", "f8"),
+        ] {
             let folder = oracles.join(model);
-            let (code, report) = check(&runner, &folder, &folder, &["--dtype", dtype]);
-            assert_eq!(code, Some(0), "{model} {dtype}: {report:#}");
+            let options = ["--dtype", dtype, "--kv-dtype", kv_dtype];
+            let (code, report) = check(&runner, &folder, &folder, &options);
+            assert_eq!(code, Some(0), "{model} {dtype} {kv_dtype}: {report:#}");
             assert_eq!(report["passed"], true);
             let prompts = report["prompts"].as_array().unwrap();
             assert_eq!(prompts.len(), 4);

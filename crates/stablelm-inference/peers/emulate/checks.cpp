@@ -226,23 +226,108 @@ static void check_values() {
     }
 }
 
-// Keys and values of random numbers, as f32 and as halves.
+// The formats of cached keys and values, by their numbers in `cached.cuh`.
+enum CacheFormat { CACHE_F32, CACHE_F16, CACHE_F8, CACHE_FORMATS };
+
+// A number of FP8 E4M3, by the definition.
+static float widen_f8(int code) {
+    int exponent = code >> 3 & 15, mantissa = code & 7;
+    float size = exponent ? std::ldexp(8 + mantissa, exponent - 10) : std::ldexp(mantissa, -9);
+    if ((code & 127) == 127) size = NAN;
+    return code & 128 ? -size : size;
+}
+
+// The nearest number of FP8 E4M3, by looking at each; of two as near, the even one.
+static uint8_t round_f8(float value) {
+    static std::vector<float> sizes;
+    while (sizes.size() < 127) sizes.push_back(widen_f8(sizes.size()));
+    int sign = std::signbit(value) ? 128 : 0, nearest = 0;
+    if (std::isnan(value)) return sign | 127;
+    for (int code = 1; code < 127; code++) {
+        // The largest is the nearest of infinity as well.
+        double size = std::fmin(std::fabs(value), 1e9), gain = std::fabs(sizes[nearest] - size) - std::fabs(sizes[code] - size);
+        if (gain > 0 || (gain == 0 && code % 2 == 0)) nearest = code;
+    }
+    return sign | nearest;
+}
+
+static float read_as(int format, const void* cache, size_t at) {
+    if (format == CACHE_F32) return ((const float*)cache)[at];
+    if (format == CACHE_F16) return widen_half(((const uint16_t*)cache)[at]);
+    return widen_f8(((const uint8_t*)cache)[at]);
+}
+
+static float rounded_as(int format, float value) {
+    if (format == CACHE_F32) return value;
+    return format == CACHE_F16 ? widen_half(round_half(value)) : widen_f8(round_f8(value));
+}
+
+// How far a number is rounded at most, relative to it.
+static double rounding_as(int format) { return format == CACHE_F32 ? 0 : format == CACHE_F16 ? 1 / 2048.0 : 1 / 16.0; }
+
+// Memory that is taken for whatever a kernel takes.
+struct Place {
+    void* address;
+    template <class T> operator T*() const { return (T*)address; }
+};
+
+// Keys or values of random numbers in a format, and what they are after rounding.
 struct Cache {
-    int heads, capacity, head_dim;
+    int format, heads, capacity, head_dim;
     std::vector<float> singles;
     std::vector<uint4> room;
 
-    Cache(int heads, int capacity, int head_dim) : heads(heads), capacity(capacity), head_dim(head_dim) {
+    Cache(int format, int heads, int capacity, int head_dim)
+        : format(format), heads(heads), capacity(capacity), head_dim(head_dim) {
         singles = noises((size_t)heads * capacity * head_dim);
-        room.resize(singles.size() / 8 + 1);
+        room.resize(singles.size() / 4 + 1);
         for (size_t at = 0; at < singles.size(); at++) {
-            halves()[at] = round_half(singles[at]);
-            singles[at] = widen_half(halves()[at]);
+            if (format == CACHE_F32) ((float*)place())[at] = singles[at];
+            else if (format == CACHE_F16) ((uint16_t*)place())[at] = round_half(singles[at]);
+            else ((uint8_t*)place())[at] = round_f8(singles[at]);
+            singles[at] = read(at);
         }
     }
-    uint16_t* halves() { return (uint16_t*)room.data(); }
+    Place place() { return {room.data()}; }
+    float read(size_t at) const { return read_as(format, room.data(), at); }
     float at(int head, int position, int dim) const { return singles[((size_t)head * capacity + position) * head_dim + dim]; }
 };
+
+// What kernels do with numbers of FP8 E4M3: each of them, and numbers that are rounded to one.
+static void check_f8() {
+    alignas(8) uint8_t codes[256];
+    for (int code = 0; code < 256; code++) codes[code] = code;
+    for (int code = 0; code < 256; code++) {
+        float expected = widen_f8(code), one = append_cu::widen(codes[code]);
+        uint4 eight = attend_mma_cu::load_halves(codes + code / 8 * 8);
+        uint32_t words[4] = {eight.x, eight.y, eight.z, eight.w};
+        float found = widen_half(words[code % 8 / 2] >> (code % 2 * 16) & 0xffff);
+        check("widen f8", code, same_bits<uint32_t>(one) >> 31, code >> 7, 0);
+        if (std::isnan(expected)) {
+            check("f8 NaN", code, std::isnan(found) && std::isnan(one), 1, 0);
+        } else {
+            check("widen f8", code, one, expected, 0);
+            check("load f8", code, found, expected, 0);
+        }
+    }
+    std::vector<float> values = {0, 448, 463, 464, 465, 480, 1e9, INFINITY, NAN, 1e-45f, 1e-38f};
+    for (int code = 0; code < 126; code++) {
+        float low = widen_f8(code), middle = (low + widen_f8(code + 1)) / 2;
+        for (float value : {low, middle}) {
+            for (float beside : {std::nextafter(value, 0.0f), value, std::nextafter(value, 1e9f)}) values.push_back(beside);
+        }
+    }
+    for (int at = 0; at < 20000; at++) values.push_back(std::ldexp(noise(), at % 24 - 13));
+    for (size_t at = 0; at < values.size(); at++) {
+        check("round f8", at, append_cu::round_f8(values[at]), round_f8(values[at]), 0);
+        check("round f8 below 0", at, append_cu::round_f8(-values[at]), round_f8(-values[at]), 0);
+    }
+}
+
+#define EACH_CACHE(run, kernel) \
+    run(kernel##_f32, CACHE_F32); \
+    run(kernel##_f16, CACHE_F16); \
+    run(kernel##_f8, CACHE_F8)
 
 static std::vector<double> attended(const float* query, const Cache& keys, const Cache& values, int head, int len) {
     int head_dim = keys.head_dim;
@@ -260,39 +345,30 @@ static std::vector<double> attended(const float* query, const Cache& keys, const
     return output;
 }
 
-template <class Single, class Half>
-static void check_attend(Single single, Half half, int positions, int past, int heads, int cached, int head_dim) {
-    Cache keys(cached, past + positions + 9, head_dim), values(cached, past + positions + 9, head_dim);
-    std::vector<float> queries = noises((size_t)positions * heads * head_dim);
+template <class Kernel>
+static void check_attend(Kernel kernel, int format, int positions, int past, int heads, int cached, int head_dim) {
+    Cache keys(format, cached, past + positions + 9, head_dim), values(format, cached, past + positions + 9, head_dim);
+    std::vector<float> queries = noises((size_t)positions * heads * head_dim), output(queries.size());
     float scale = 3 / std::sqrt((float)head_dim);
     Index grid = {(unsigned)heads, (unsigned)(positions + 15) / 16, 1};
-    for (bool halves : {false, true}) {
-        std::vector<float> output(queries.size());
-        if (halves) {
-            launch(
-                half, grid, 128, output.data(), queries.data(), keys.halves(), values.halves(), positions, past, heads, cached,
-                head_dim, keys.capacity, scale);
-        } else {
-            launch(
-                single, grid, 128, output.data(), queries.data(), keys.singles.data(), values.singles.data(), positions, past,
-                heads, cached, head_dim, keys.capacity, scale);
-        }
-        for (int at = 0; at < positions * heads; at++) {
-            int head = at % heads / (heads / cached);
-            std::vector<double> expected = attended(&queries[at * head_dim], keys, values, head, past + at / heads + 1);
-            for (int dim = 0; dim < head_dim; dim++) check("attend", at, output[at * head_dim + dim], expected[dim], 1e-5);
-        }
+    launch(
+        kernel, grid, 128, output.data(), queries.data(), keys.place(), values.place(), positions, past, heads, cached,
+        head_dim, keys.capacity, scale);
+    for (int at = 0; at < positions * heads; at++) {
+        int head = at % heads / (heads / cached);
+        std::vector<double> expected = attended(&queries[at * head_dim], keys, values, head, past + at / heads + 1);
+        for (int dim = 0; dim < head_dim; dim++) check("attend", at, output[at * head_dim + dim], expected[dim], 1e-5);
     }
 }
 
 template <class Kernel>
-static void check_attend_mma(Kernel kernel, int positions, int past, int heads, int cached, int head_dim) {
-    Cache keys(cached, past + positions + 9, head_dim), values(cached, past + positions + 9, head_dim);
+static void check_attend_mma(Kernel kernel, int format, int positions, int past, int heads, int cached, int head_dim) {
+    Cache keys(format, cached, past + positions + 9, head_dim), values(format, cached, past + positions + 9, head_dim);
     std::vector<float> queries = noises((size_t)positions * heads * head_dim), output(queries.size());
     float scale = 3 / std::sqrt((float)head_dim);
     launch(
-        kernel, {(unsigned)heads, (unsigned)(positions + 63) / 64, 1}, 128, output.data(), queries.data(), keys.halves(),
-        values.halves(), positions, past, heads, cached, keys.capacity, scale);
+        kernel, {(unsigned)heads, (unsigned)(positions + 63) / 64, 1}, 128, output.data(), queries.data(), keys.place(),
+        values.place(), positions, past, heads, cached, keys.capacity, scale);
     for (int at = 0; at < positions * heads; at++) {
         int head = at % heads / (heads / cached);
         std::vector<double> expected = attended(&queries[at * head_dim], keys, values, head, past + at / heads + 1);
@@ -301,26 +377,26 @@ static void check_attend_mma(Kernel kernel, int positions, int past, int heads, 
     }
 }
 
+#define EACH_ATTEND(most, ...)                                           \
+    check_attend(attend_cu::attend_f32_##most, CACHE_F32, __VA_ARGS__); \
+    check_attend(attend_cu::attend_f16_##most, CACHE_F16, __VA_ARGS__); \
+    check_attend(attend_cu::attend_f8_##most, CACHE_F8, __VA_ARGS__)
+#define EACH_ATTEND_MMA(dim, ...)                                                   \
+    check_attend_mma(attend_mma_cu::attend_mma_f16_##dim, CACHE_F16, __VA_ARGS__); \
+    check_attend_mma(attend_mma_cu::attend_mma_f8_##dim, CACHE_F8, __VA_ARGS__)
+
 static void check_decode_attend(int len, int heads, int cached, int head_dim) {
-    Cache keys(cached, len + 3, head_dim), values(cached, len + 3, head_dim);
-    std::vector<float> queries = noises(heads * head_dim);
-    float scale = 3 / std::sqrt((float)head_dim);
-    int state[2] = {0, len - 1};
-    const unsigned splits = 32;
-    std::vector<float> partial(heads * splits * (head_dim + 2), NAN);
-    std::vector<uint32_t> finished(heads);
-    for (bool halves : {false, true}) {
-        std::vector<float> output(queries.size());
-        Index grid = {(unsigned)heads, splits, 1};
-        if (halves) {
-            launch(
-                decode_attend_cu::decode_attend_f16, grid, 128, output.data(), queries.data(), keys.halves(), values.halves(),
-                partial.data(), finished.data(), state, heads, cached, head_dim, keys.capacity, scale);
-        } else {
-            launch(
-                decode_attend_cu::decode_attend_f32, grid, 128, output.data(), queries.data(), keys.singles.data(),
-                values.singles.data(), partial.data(), finished.data(), state, heads, cached, head_dim, keys.capacity, scale);
-        }
+    auto run = [=](auto kernel, int format) {
+        Cache keys(format, cached, len + 3, head_dim), values(format, cached, len + 3, head_dim);
+        std::vector<float> queries = noises(heads * head_dim), output(queries.size());
+        float scale = 3 / std::sqrt((float)head_dim);
+        int state[2] = {0, len - 1};
+        const unsigned splits = 32;
+        std::vector<float> partial(heads * splits * (head_dim + 2), NAN);
+        std::vector<uint32_t> finished(heads);
+        launch(
+            kernel, {(unsigned)heads, splits, 1}, 128, output.data(), queries.data(), keys.place(), values.place(),
+            partial.data(), finished.data(), state, heads, cached, head_dim, keys.capacity, scale);
         for (int head = 0; head < heads; head++) {
             std::vector<double> expected = attended(&queries[head * head_dim], keys, values, head / (heads / cached), len);
             for (int dim = 0; dim < head_dim; dim++) {
@@ -328,7 +404,8 @@ static void check_decode_attend(int len, int heads, int cached, int head_dim) {
             }
             check("finished", head, finished[head], 0, 0);
         }
-    }
+    };
+    EACH_CACHE(run, decode_attend_cu::decode_attend);
 }
 
 // The likeliest token, which may be anywhere, be there twice, or be none that can be chosen.
@@ -362,21 +439,18 @@ static void check_attend_each(int heads, int cached, int head_dim) {
     std::vector<float> queries = noises(count * heads * head_dim), new_keys = noises(count * row);
     std::vector<float> new_values = noises(count * row);
     float scale = 3 / std::sqrt((float)head_dim);
-    for (bool halves : {false, true}) {
+    auto run = [&](auto kernel, int format) {
         std::vector<Cache> keys, values;
         std::vector<attend_each_cu::Sequence> sequences;
         for (int len : lens) {
-            keys.emplace_back(cached, len + 3, head_dim);
-            values.emplace_back(cached, len + 3, head_dim);
+            keys.emplace_back(format, cached, len + 3, head_dim);
+            values.emplace_back(format, cached, len + 3, head_dim);
         }
         for (size_t at = 0; at < count; at++) {
-            void* key_cache = halves ? (void*)keys[at].halves() : keys[at].singles.data();
-            void* value_cache = halves ? (void*)values[at].halves() : values[at].singles.data();
-            sequences.push_back({key_cache, value_cache, lens[at], lens[at] + 3});
+            sequences.push_back({keys[at].place(), values[at].place(), lens[at], lens[at] + 3});
         }
         std::vector<float> output(queries.size());
         Index grid = {(unsigned)cached, (unsigned)count, 1};
-        auto kernel = halves ? attend_each_cu::attend_each_f16 : attend_each_cu::attend_each_f32;
         launch(
             kernel, grid, 128, output.data(), queries.data(), new_keys.data(), new_values.data(), sequences.data(), heads,
             cached, head_dim, scale);
@@ -385,14 +459,10 @@ static void check_attend_each(int heads, int cached, int head_dim) {
                 for (int dim = 0; dim < head_dim; dim++) {
                     size_t from = at * row + head * head_dim + dim;
                     size_t to = ((size_t)head * keys[at].capacity + lens[at]) * head_dim + dim;
-                    auto in_cache = [&](Cache& cache) {
-                        return halves ? widen_half(((uint16_t*)cache.halves())[to]) : cache.singles[to];
-                    };
-                    auto rounded = [&](float value) { return halves ? widen_half(round_half(value)) : value; };
-                    check("attend_each key", at, in_cache(keys[at]), rounded(new_keys[from]), 0);
-                    check("attend_each value", at, in_cache(values[at]), rounded(new_values[from]), 0);
-                    keys[at].singles[to] = in_cache(keys[at]);
-                    values[at].singles[to] = in_cache(values[at]);
+                    keys[at].singles[to] = keys[at].read(to);
+                    values[at].singles[to] = values[at].read(to);
+                    check("attend_each key", at, keys[at].singles[to], rounded_as(format, new_keys[from]), 0);
+                    check("attend_each value", at, values[at].singles[to], rounded_as(format, new_values[from]), 0);
                 }
             }
             for (int head = 0; head < heads; head++) {
@@ -404,22 +474,26 @@ static void check_attend_each(int heads, int cached, int head_dim) {
                 }
             }
         }
-    }
+    };
+    EACH_CACHE(run, attend_each_cu::attend_each);
 }
 
 static void check_append() {
-    int heads = 3, head_dim = 8, capacity = 11, positions = 4, start = 5;
-    std::vector<float> keys = noises(positions * heads * head_dim), values = noises(keys.size());
-    std::vector<float> key_cache(heads * capacity * head_dim, NAN), value_cache = key_cache;
-    launch(
-        append_cu::append_f32, {1, 1, 1}, 128, key_cache.data(), value_cache.data(), keys.data(), values.data(), start,
-        positions, heads, head_dim, capacity);
-    for (size_t at = 0; at < keys.size(); at++) {
-        int position = at / (heads * head_dim), head = at / head_dim % heads, dim = at % head_dim;
-        size_t to = (head * capacity + start + position) * head_dim + dim;
-        check("append keys", at, key_cache[to], keys[at], 0);
-        check("append values", at, value_cache[to], values[at], 0);
-    }
+    auto run = [](auto kernel, int format) {
+        int heads = 3, head_dim = 8, capacity = 11, positions = 4, start = 5;
+        std::vector<float> keys = noises(positions * heads * head_dim), values = noises(keys.size());
+        Cache key_cache(format, heads, capacity, head_dim), value_cache(format, heads, capacity, head_dim);
+        launch(
+            kernel, {1, 1, 1}, 128, key_cache.place(), value_cache.place(), keys.data(), values.data(), start, positions,
+            heads, head_dim, capacity);
+        for (size_t at = 0; at < keys.size(); at++) {
+            int position = at / (heads * head_dim), head = at / head_dim % heads, dim = at % head_dim;
+            size_t to = (head * capacity + start + position) * head_dim + dim;
+            check("append keys", at, key_cache.read(to), rounded_as(format, keys[at]), 0);
+            check("append values", at, value_cache.read(to), rounded_as(format, values[at]), 0);
+        }
+    };
+    EACH_CACHE(run, append_cu::append);
 }
 
 // One layer's projections, with and without heads that are normalized afterwards.
@@ -433,22 +507,22 @@ static void check_decode_qkv() {
         std::vector<float> cos = noises(capacity * pairs), sin = noises(capacity * pairs);
         int state[2] = {0, position};
         std::vector<float> n = normalized(residual, norm_weight.data(), norm_bias.data(), hidden);
-        for (int mode = 0; mode < 3; mode++) {
-            bool raw = mode == 1, halves = mode == 2;
-            size_t len = (size_t)cached * capacity * head_dim;
-            std::vector<float> queries(query.rows), raw_keys(key.rows), key_cache(len), value_cache(len);
-            std::vector<uint16_t> key_halves(len), value_halves(len);
+        for (int mode = 0; mode <= CACHE_FORMATS; mode++) {
+            bool raw = mode == CACHE_FORMATS;
+            int cache_format = raw ? CACHE_F32 : mode;
+            std::vector<float> queries(query.rows), raw_keys(key.rows);
+            Cache key_cache(cache_format, cached, capacity, head_dim), value_cache(cache_format, cached, capacity, head_dim);
             decode_qkv_cu::Projections pointers = {
                 residual.data(), norm_weight.data(), norm_bias.data(), query_bias.data(), nullptr, value_bias.data(),
-                cos.data(), sin.data(), state, queries.data(), raw ? raw_keys.data() : nullptr,
-                halves ? (void*)key_halves.data() : key_cache.data(), halves ? (void*)value_halves.data() : value_cache.data()};
+                cos.data(), sin.data(), state, queries.data(), raw ? raw_keys.data() : nullptr, key_cache.place(),
+                value_cache.place()};
             // In two launches, as where formats differ.
             for (int first : {0, heads}) {
                 int last = first == 0 ? heads : heads + 2 * cached;
                 launch(
                     kernel, {2, 1, 1}, 64, query.as<decode_qkv_cu::Weight>(), key.as<decode_qkv_cu::Weight>(),
                     value.as<decode_qkv_cu::Weight>(), pointers, hidden, heads, cached, head_dim, pairs, capacity,
-                    (int)halves, first, last, 1e-5f);
+                    cache_format, first, last, 1e-5f);
             }
             auto turned = [&](const Matrix& matrix, const float* bias, int row, bool turns) {
                 auto sum = [&](int row) { return matrix.dot(row, n.data()) + (bias ? bias[row] : 0); };
@@ -457,34 +531,34 @@ static void check_decode_qkv() {
                 if (!turns || dim >= 2 * pairs) return sum(row);
                 return dim < pairs ? sum(row) * c - sum(row + pairs) * s : sum(row) * c + sum(row - pairs) * s;
             };
-            double allowed = halves ? 2e-3 : 1e-4;
+            double allowed = 1e-4 + rounding_as(cache_format);
             std::string what = std::string("decode_qkv_") + NAMES[format];
             for (int row = 0; row < query.rows; row++) {
                 check(what + " query", row, queries[row], turned(query, query_bias.data(), row, !raw), 1e-4);
             }
             for (int row = 0; row < key.rows; row++) {
                 size_t to = ((size_t)(row / head_dim) * capacity + position) * head_dim + row % head_dim;
-                float found_key = raw ? raw_keys[row] : halves ? widen_half(key_halves[to]) : key_cache[to];
-                float found_value = halves ? widen_half(value_halves[to]) : value_cache[to];
+                float found_key = raw ? raw_keys[row] : key_cache.read(to);
                 check(what + " key", row, found_key, turned(key, nullptr, row, !raw), allowed);
-                check(what + " value", row, found_value, turned(value, value_bias.data(), row, false), allowed);
+                check(what + " value", row, value_cache.read(to), turned(value, value_bias.data(), row, false), allowed);
             }
         }
     };
     EACH_FORMAT(run, decode_qkv_cu::decode_qkv);
 }
 
-static void check_decode_head_norm() {
+static void check_decode_head_norm(int format) {
     int heads = 4, cached = 2, head_dim = 24, pairs = 3, capacity = 5, position = 2;
     std::vector<float> queries = noises(heads * head_dim), keys = noises(cached * head_dim);
     std::vector<float> query_norm = noises(queries.size()), key_norm = noises(keys.size());
     std::vector<float> cos = noises(capacity * pairs), sin = noises(capacity * pairs);
-    std::vector<float> key_cache(cached * capacity * head_dim), found = queries;
+    std::vector<float> found = queries;
+    Cache key_cache(format, cached, capacity, head_dim);
     int state[2] = {0, position};
     launch(
         decode_head_norm_cu::decode_head_norm, {(unsigned)(heads + cached), 1, 1}, 64, found.data(), keys.data(),
-        key_cache.data(), query_norm.data(), key_norm.data(), cos.data(), sin.data(), state, heads, head_dim, pairs, capacity,
-        0, 1e-5f);
+        key_cache.place(), query_norm.data(), key_norm.data(), cos.data(), sin.data(), state, heads, head_dim, pairs,
+        capacity, format, 1e-5f);
     auto turned = [&](const std::vector<float>& n, size_t at) {
         int dim = at % head_dim, pair = dim % pairs;
         double c = cos[position * pairs + pair], s = sin[position * pairs + pair];
@@ -496,7 +570,7 @@ static void check_decode_head_norm() {
     n = normalized(keys, key_norm.data(), nullptr, head_dim);
     for (size_t at = 0; at < n.size(); at++) {
         size_t to = (at / head_dim * capacity + position) * head_dim + at % head_dim;
-        check("decode_head_norm key", at, key_cache[to], turned(n, at), 1e-5);
+        check("decode_head_norm key", at, key_cache.read(to), turned(n, at), 1e-5 + rounding_as(format));
     }
 }
 
@@ -545,14 +619,17 @@ static void check_decode_matrices() {
 static void check_all() {
     check_values();
     check_products();
+    check_f8();
     check_append();
-    check_attend(attend_cu::attend_f32_64, attend_cu::attend_f16_64, 20, 37, 4, 2, 20);
-    check_attend(attend_cu::attend_f32_80, attend_cu::attend_f16_80, 33, 0, 2, 2, 80);
-    check_attend(attend_cu::attend_f32_224, attend_cu::attend_f16_224, 1, 64, 2, 1, 168);
-    check_attend_mma(attend_mma_cu::attend_mma_64, 70, 37, 2, 1, 64);
-    check_attend_mma(attend_mma_cu::attend_mma_80, 16, 0, 2, 2, 80);
-    check_attend_mma(attend_mma_cu::attend_mma_128, 20, 130, 1, 1, 128);
-    check_attend_mma(attend_mma_cu::attend_mma_160, 33, 64, 2, 1, 160);
+    EACH_ATTEND(64, 20, 37, 4, 2, 20);
+    EACH_ATTEND(80, 33, 0, 2, 2, 80);
+    EACH_ATTEND(128, 17, 40, 2, 1, 100);
+    EACH_ATTEND(160, 2, 30, 1, 1, 136);
+    EACH_ATTEND(224, 1, 64, 2, 1, 168);
+    EACH_ATTEND_MMA(64, 70, 37, 2, 1, 64);
+    EACH_ATTEND_MMA(80, 16, 0, 2, 2, 80);
+    EACH_ATTEND_MMA(128, 20, 130, 1, 1, 128);
+    EACH_ATTEND_MMA(160, 33, 64, 2, 1, 160);
     for (int len : {1, 100, 128, 129, 300, 4200}) check_decode_attend(len, 2, 1, len < 300 ? 8 : 80);
     check_decode_attend(600, 4, 2, 160);
     check_decode_choose();
@@ -560,7 +637,7 @@ static void check_all() {
     check_attend_each(2, 2, 8);
     check_attend_each(4, 1, 160);
     check_decode_qkv();
-    check_decode_head_norm();
+    for (int format = 0; format < CACHE_FORMATS; format++) check_decode_head_norm(format);
     check_decode_matrices();
 }
 

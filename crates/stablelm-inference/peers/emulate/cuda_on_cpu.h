@@ -22,7 +22,7 @@
 
 struct float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
-struct uint2 { uint32_t x, y; };
+struct alignas(8) uint2 { uint32_t x, y; };
 struct alignas(16) uint4 { uint32_t x, y, z, w; };
 struct Index { unsigned x, y, z; };
 
@@ -36,6 +36,7 @@ template <class To, class From> To same_bits(From from) {
     return to;
 }
 inline float __uint_as_float(uint32_t bits) { return same_bits<float>(bits); }
+inline uint32_t __float_as_uint(float value) { return same_bits<uint32_t>(value); }
 inline float __int_as_float(int bits) { return same_bits<float>(bits); }
 inline float __fmul_rn(float left, float right) { return left * right; }
 inline float __fsub_rn(float left, float right) { return left - right; }
@@ -62,6 +63,10 @@ inline uint32_t __byte_perm(uint32_t first, uint32_t second, uint32_t selector) 
 // IEEE 754 halves, by the compiler's own type.
 inline float widen_half(uint16_t bits) { return (float)same_bits<_Float16>(bits); }
 inline uint16_t round_half(float value) { return same_bits<uint16_t>((_Float16)value); }
+inline uint32_t multiply_two_halves(uint32_t left, uint32_t right) {
+    uint16_t low = round_half(widen_half(left) * widen_half(right));
+    return low | (uint32_t)round_half(widen_half(left >> 16) * widen_half(right >> 16)) << 16;
+}
 inline uint16_t round_brain(float value) {
     uint32_t bits = same_bits<uint32_t>(value);
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);

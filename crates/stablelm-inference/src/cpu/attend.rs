@@ -47,6 +47,7 @@ pub(crate) fn attend(
     match cache.heads() {
         Heads::F32(heads) => Attention::new(queries, cache, heads, shape).run(pool, level, &output),
         Heads::F16(heads) => Attention::new(queries, cache, heads, shape).run(pool, level, &output),
+        Heads::F8(heads) => Attention::new(queries, cache, heads, shape).run(pool, level, &output),
     }
     Rows {
         width: queries.width,

@@ -10,6 +10,7 @@ use crate::cpu::Rows;
 use crate::cpu::level::Level;
 use crate::cpu::pool::Pool;
 use crate::cpu::simd::{self, Kernel, LANES, Simd};
+use crate::f8::f8_from_f32;
 use crate::kv_cache::KvDtype;
 
 #[cfg(test)]
@@ -31,6 +32,8 @@ pub(crate) enum Heads {
     F32(Vec<HeadCache<f32>>),
     /// IEEE 754 halves.
     F16(Vec<HeadCache<u16>>),
+    /// FP8 E4M3.
+    F8(Vec<HeadCache<u8>>),
 }
 
 /// A run of positions of one head.
@@ -74,6 +77,22 @@ impl Cached for u16 {
     }
 }
 
+#[expect(clippy::inline_always, reason = "takes on the caller's instructions")]
+impl Cached for u8 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, values: &[u8; LANES]) -> S::Lanes {
+        simd.load_f8(values)
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, lanes: S::Lanes, values: &mut [u8; LANES]) {
+        // The same plain code at every level: a number is rounded once, and read for every position after it.
+        let mut singles = [0f32; LANES];
+        simd.store(lanes, &mut singles);
+        *values = singles.map(f8_from_f32);
+    }
+}
+
 impl HeadCaches {
     /// Returns an empty cache with room for `reserve` positions; it grows beyond that, in steps that double.
     pub(crate) fn new(shape: HeadShape, dtype: KvDtype, reserve: usize) -> Self {
@@ -91,6 +110,7 @@ impl HeadCaches {
             heads: match dtype {
                 KvDtype::F32 => Heads::F32(heads(shape, reserve)),
                 KvDtype::F16 => Heads::F16(heads(shape, reserve)),
+                KvDtype::F8 => Heads::F8(heads(shape, reserve)),
             },
         }
     }
@@ -115,6 +135,7 @@ impl HeadCaches {
         match &mut self.heads {
             Heads::F32(heads) => new.append_to(heads, pool, level),
             Heads::F16(heads) => new.append_to(heads, pool, level),
+            Heads::F8(heads) => new.append_to(heads, pool, level),
         }
         self.len += keys.len();
     }
@@ -133,6 +154,7 @@ impl HeadCaches {
         match &mut self.heads {
             Heads::F32(heads) => truncate(heads, len, vectors),
             Heads::F16(heads) => truncate(heads, len, vectors),
+            Heads::F8(heads) => truncate(heads, len, vectors),
         }
         self.len = self.len.min(len);
     }

@@ -4,6 +4,7 @@
 //! with a fused multiply-add round once where the others round twice.
 
 use crate::cpu::level::Level;
+use crate::f8::f32_from_f8;
 use crate::stored::{f16_from_f32, f32_from_f16};
 
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +36,8 @@ pub(crate) trait Simd: Copy {
     fn load_halves(self, bits: &[u16; LANES]) -> Self::Lanes;
     /// Rounds to halves, ties to even; what is larger than [`MAX_HALF`] becomes that. A NaN stays one.
     fn store_halves(self, lanes: Self::Lanes, bits: &mut [u16; LANES]);
+    /// Widens numbers of FP8 E4M3, exactly. A NaN stays one.
+    fn load_f8(self, bits: &[u8; LANES]) -> Self::Lanes;
     fn add(self, left: Self::Lanes, right: Self::Lanes) -> Self::Lanes;
     fn sub(self, left: Self::Lanes, right: Self::Lanes) -> Self::Lanes;
     fn mul(self, left: Self::Lanes, right: Self::Lanes) -> Self::Lanes;
@@ -226,6 +229,10 @@ impl Simd for Portable {
 
     fn store_halves(self, lanes: [f32; LANES], bits: &mut [u16; LANES]) {
         *bits = lanes.map(|value| f16_from_f32(value.clamp(-MAX_HALF, MAX_HALF)));
+    }
+
+    fn load_f8(self, bits: &[u8; LANES]) -> [f32; LANES] {
+        bits.map(f32_from_f8)
     }
 
     fn add(self, left: [f32; LANES], right: [f32; LANES]) -> [f32; LANES] {

@@ -1,6 +1,6 @@
 //! The keys and values of one layer in device memory.
 //!
-//! `[head][position][dimension]`, with room for `capacity` positions a head, in f32 or in halves.
+//! `[head][position][dimension]`, with room for `capacity` positions a head, in f32, in halves or in FP8 E4M3.
 
 use cudarc::driver::{CudaSlice, CudaStream, result};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::backend::{BackendError, HeadShape};
 use crate::cuda::address;
 use crate::cuda::driver::failed;
+use crate::cuda::kernels::Argument;
 use crate::kv_cache::KvDtype;
 
 /// The least number of positions that there is room for.
@@ -84,20 +85,22 @@ impl LayerCache {
 
     /// Returns the variant of kernels that read it.
     pub(crate) fn variant(&self) -> &'static str {
-        match self.dtype {
-            KvDtype::F32 => "f32",
-            KvDtype::F16 => "f16",
-        }
+        self.dtype.as_str()
+    }
+
+    /// Returns its format's number in `cached.cuh`.
+    pub(crate) fn format(&self) -> Argument {
+        Argument::Int(match self.dtype {
+            KvDtype::F32 => 0,
+            KvDtype::F16 => 1,
+            KvDtype::F8 => 2,
+        })
     }
 }
 
 /// Returns the bytes of one position of one head.
 fn head_bytes(shape: HeadShape, dtype: KvDtype) -> usize {
-    shape.head_dim
-        * match dtype {
-            KvDtype::F32 => 4,
-            KvDtype::F16 => 2,
-        }
+    shape.head_dim * dtype.width()
 }
 
 fn zeros(stream: &Arc<CudaStream>, bytes: usize) -> Result<CudaSlice<u8>, BackendError> {

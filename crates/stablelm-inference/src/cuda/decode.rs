@@ -20,7 +20,7 @@ use crate::cuda::{
     Cuda, LARGEST_HEAD, THREADS, address, blocks, int, nonlinearity_number, scale, single,
 };
 use crate::decoder::{Decoder, Layer, Likeliest, Network, Residual, Rows, Sequence, Sequences};
-use crate::kv_cache::{KvCache, KvDtype};
+use crate::kv_cache::KvCache;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
 
@@ -521,7 +521,7 @@ impl LayerStep<'_> {
             int(shape.head_dim),
             int(self.decoder.rotary.num_pairs()),
             int(self.cache.capacity),
-            Int(self.cache_halves()),
+            self.cache.format(),
             int(first),
             int(last),
             Float(single(self.layer.input_norm.epsilon)),
@@ -536,10 +536,6 @@ impl LayerStep<'_> {
             self.step
                 .launch(self.decoder, kernel, variant, grid, &arguments)
         }
-    }
-
-    fn cache_halves(self) -> i32 {
-        i32::from(self.cache.dtype == KvDtype::F16)
     }
 
     fn queue_head_norm(
@@ -562,7 +558,7 @@ impl LayerStep<'_> {
             int(shape.head_dim),
             int(self.decoder.rotary.num_pairs()),
             int(self.cache.capacity),
-            Int(self.cache_halves()),
+            self.cache.format(),
             Float(single(query_norm.epsilon)),
         ];
         let heads = blocks(shape.num_heads + shape.num_key_value_heads);

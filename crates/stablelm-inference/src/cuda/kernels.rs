@@ -141,7 +141,7 @@ impl Grid {
 }
 
 const FORMATS: &[&str] = &["f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"];
-const CACHES: &[&str] = &["f32", "f16"];
+const CACHES: &[&str] = &["f32", "f16", "f8"];
 const ONE: &[&str] = &[""];
 
 const fn kernel(
@@ -164,13 +164,18 @@ pub(crate) const ATTEND: Kernel = kernel(
     "attend",
     &[
         "f32_64", "f32_80", "f32_128", "f32_160", "f32_224", "f16_64", "f16_80", "f16_128",
-        "f16_160", "f16_224",
+        "f16_160", "f16_224", "f8_64", "f8_80", "f8_128", "f8_160", "f8_224",
     ],
     "ppppiiiiiif",
 );
 pub(crate) const ATTEND_EACH: Kernel = kernel("attend_each", CACHES, "pppppiiif");
-pub(crate) const ATTEND_MMA: Kernel =
-    kernel("attend_mma", &["64", "80", "128", "160"], "ppppiiiiif");
+pub(crate) const ATTEND_MMA: Kernel = kernel(
+    "attend_mma",
+    &[
+        "f16_64", "f16_80", "f16_128", "f16_160", "f8_64", "f8_80", "f8_128", "f8_160",
+    ],
+    "ppppiiiiif",
+);
 pub(crate) const DECODE_ATTEND: Kernel = kernel("decode_attend", CACHES, "pppppppiiiif");
 pub(crate) const DECODE_CHOOSE: Kernel = kernel("decode_choose", ONE, "pppppii");
 pub(crate) const DECODE_EMBED: Kernel = kernel("decode_embed", FORMATS, "pwpi");

@@ -357,7 +357,7 @@ impl Cuda {
         Ok(on_device)
     }
 
-    /// Returns attention on tensor cores, over a cache of halves.
+    /// Returns attention on tensor cores, over a cache of what halves can hold.
     fn attend_in_halves(
         &self,
         queries: &Rows,
@@ -380,9 +380,8 @@ impl Cuda {
         ];
         let tiles = blocks(queries.rows.div_ceil(MMA_QUERIES));
         let grid = Grid::new((blocks(shape.num_heads), tiles), 128);
-        let variant = shape.head_dim.to_string();
-        // SAFETY: queries and output are rows of all heads, and the cache holds the queries' own positions as well, in
-        // halves.
+        let variant = format!("{}_{}", cache.variant(), shape.head_dim);
+        // SAFETY: queries and output are rows of all heads, and the cache holds the queries' own positions as well.
         unsafe { self.launch(&kernels::ATTEND_MMA, &variant, grid, &arguments)? };
         Ok(output)
     }
@@ -558,7 +557,7 @@ impl Backend for Cuda {
         cache: &LayerCache,
         shape: HeadShape,
     ) -> Result<Rows, BackendError> {
-        if cache.dtype == KvDtype::F16
+        if cache.dtype != KvDtype::F32
             && MMA_SIZES.contains(&shape.head_dim)
             && queries.rows >= MMA_POSITIONS
         {

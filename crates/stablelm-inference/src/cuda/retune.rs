@@ -19,7 +19,7 @@ macro_rules! sources {
 }
 
 /// The sources, as `peers/make_ptx.py` finds them.
-const SOURCES: [(&str, &str); 24] = sources![
+const SOURCES: [(&str, &str); 25] = sources![
     "activate.cu",
     "add.cu",
     "append.cu",
@@ -27,6 +27,7 @@ const SOURCES: [(&str, &str); 24] = sources![
     "attend_each.cu",
     "attend_mma.cu",
     "attend_run.cuh",
+    "cached.cuh",
     "common.cuh",
     "decode_attend.cu",
     "decode_choose.cu",

@@ -5,15 +5,15 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use stablelm_inference::{
-    Batch, FinishReason, GenerateError, GenerateOptions, Generation, Model, Sampling, Timings,
-    WeightDtype, generate,
+    Batch, FinishReason, GenerateError, GenerateOptions, Generation, KvDtype, Model, Sampling,
+    Timings, WeightDtype, generate,
 };
 
-use crate::source::{BLOCK_SIZES, DTYPES, Weights, config, prompt};
+use crate::source::{BLOCK_SIZES, FORMATS, Weights, config, prompt};
 
-fn model(fields: &str, dtype: WeightDtype) -> Model {
+fn model(fields: &str, dtype: WeightDtype, kv_dtype: Option<KvDtype>) -> Model {
     let config = config(&format!("{fields}, {BLOCK_SIZES}"));
-    Weights::random(&config, 5).load(&config, dtype)
+    Weights::random(&config, 5).load_with_cache(&config, dtype, kv_dtype)
 }
 
 fn options(max_new_tokens: usize) -> GenerateOptions {
@@ -73,15 +73,15 @@ fn each_text_is_the_very_one_that_is_written_alone() {
         r#""model_type": "stablelm", "num_key_value_heads": 2, "qk_layernorm": true, "use_parallel_residual": true"#,
         r#""model_type": "gpt_neox""#,
     ] {
-        for dtype in DTYPES {
-            let (model, options) = (model(fields, dtype), options(30));
+        for (dtype, kv_dtype) in FORMATS {
+            let (model, options) = (model(fields, dtype, kv_dtype), options(30));
             let found = together(&model, Batch::EXACT, &prompts, &options);
             for (found, prompt) in found.into_iter().zip(&prompts) {
                 let expected = without_timings(alone(&model, prompt, &options));
                 assert_eq!(
                     without_timings(found.unwrap()),
                     expected,
-                    "{fields} {dtype}"
+                    "{fields} {dtype} {kv_dtype:?}"
                 );
             }
         }
@@ -90,7 +90,7 @@ fn each_text_is_the_very_one_that_is_written_alone() {
 
 #[test]
 fn more_texts_than_are_exact_differ_by_rounding_alone() {
-    let model = model(r#""model_type": "stablelm""#, WeightDtype::F32);
+    let model = model(r#""model_type": "stablelm""#, WeightDtype::F32, None);
     let options = GenerateOptions {
         sampling: Sampling::greedy(),
         eos_token_ids: Vec::new(),
@@ -145,7 +145,7 @@ fn a_text_that_cannot_be_written_leaves_the_others_alone() {
 
 #[test]
 fn a_caller_can_end_one_text_and_take_its_place() {
-    let model = model(r#""model_type": "stablelm""#, WeightDtype::F32);
+    let model = model(r#""model_type": "stablelm""#, WeightDtype::F32, None);
     let options = GenerateOptions {
         eos_token_ids: Vec::new(),
         ..options(6)

@@ -8,7 +8,7 @@ use stablelm_inference::{
     WeightDtype, generate, load,
 };
 
-use crate::source::{BLOCK_SIZES, DTYPES, Weights, config, prompt};
+use crate::source::{BLOCK_SIZES, FORMATS, Weights, config, prompt};
 
 fn model() -> Model {
     let config = config(r#""model_type": "stablelm""#);
@@ -187,12 +187,13 @@ fn logits_that_are_not_numbers_are_an_error_with_their_position() {
         ("model.embed_tokens.weight", 7 * 256, 2),
         ("model.layers.1.input_layernorm.weight", 3, 0),
         ("model.layers.0.mlp.down_proj.weight", 1000, 0),
+        ("model.layers.0.self_attn.k_proj.weight", 1000, 0),
         ("lm_head.weight", 256, 0),
     ] {
         let mut weights = Weights::random(&config, 9);
         weights.tensors.get_mut(name).unwrap().1[at] = f32::NAN;
-        for dtype in DTYPES {
-            let model = weights.load(&config, dtype);
+        for (dtype, kv_dtype) in FORMATS {
+            let model = weights.load_with_cache(&config, dtype, kv_dtype);
             let options = GenerateOptions {
                 prompt_logprobs: true,
                 ..options(1)
@@ -202,7 +203,7 @@ fn logits_that_are_not_numbers_are_an_error_with_their_position() {
             });
             assert!(
                 matches!(error, Err(GenerateError::NonFinite { position: found }) if found == position),
-                "{name} {dtype}: {error:?}"
+                "{name} {dtype} {kv_dtype:?}: {error:?}"
             );
         }
     }

@@ -1,6 +1,6 @@
 //! What is refused before a byte is loaded.
 
-use stablelm_inference::{LoadError, LoadOptions, TensorMismatch, WeightDtype, load};
+use stablelm_inference::{KvDtype, LoadError, LoadOptions, TensorMismatch, WeightDtype, load};
 
 use crate::source::{Weights, config};
 
@@ -89,6 +89,21 @@ fn a_configuration_of_absurd_size_is_refused_soon() {
     let options = LoadOptions::default();
     let error = load(&config, &Weights::default(), &options).unwrap_err();
     assert!(error.to_string().ends_with("; and 9994 more"), "{error}");
+}
+
+#[test]
+fn keys_and_values_are_cached_as_it_is_said_or_beside_the_weights() {
+    let config = config(r#""model_type": "stablelm""#);
+    let weights = Weights::random(&config, 1);
+    let check = |dtype, kv_dtype, expected| {
+        let model = weights.load_with_cache(&config, dtype, kv_dtype);
+        assert_eq!(model.kv_dtype(), expected, "{dtype} {kv_dtype:?}");
+    };
+    check(WeightDtype::F32, None, KvDtype::F32);
+    check(WeightDtype::Bf16, None, KvDtype::F16);
+    check(WeightDtype::Q8_0, None, KvDtype::F16);
+    check(WeightDtype::F32, Some(KvDtype::F8), KvDtype::F8);
+    check(WeightDtype::Bf16, Some(KvDtype::F32), KvDtype::F32);
 }
 
 #[test]

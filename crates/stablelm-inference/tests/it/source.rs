@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use stablelm_inference::{LoadOptions, Model, WeightDtype, load};
+use stablelm_inference::{KvDtype, LoadOptions, Model, WeightDtype, load};
 use stablelm_model::{
     Dtype, ModelConfig, ParameterPart, ParameterRole, TensorInfo, TensorSource, TensorSourceError,
     parameters,
@@ -43,15 +43,21 @@ impl Weights {
     }
 
     pub(crate) fn load(&self, config: &ModelConfig, dtype: WeightDtype) -> Model {
-        load(
-            config,
-            self,
-            &LoadOptions {
-                dtype,
-                ..LoadOptions::default()
-            },
-        )
-        .unwrap()
+        self.load_with_cache(config, dtype, None)
+    }
+
+    pub(crate) fn load_with_cache(
+        &self,
+        config: &ModelConfig,
+        dtype: WeightDtype,
+        kv_dtype: Option<KvDtype>,
+    ) -> Model {
+        let options = LoadOptions {
+            dtype,
+            kv_dtype,
+            ..LoadOptions::default()
+        };
+        load(config, self, &options).unwrap()
     }
 }
 
@@ -104,13 +110,14 @@ pub(crate) fn config(fields: &str) -> ModelConfig {
 /// Fields of [`config`] for sizes that whole blocks of any format divide.
 pub(crate) const BLOCK_SIZES: &str = r#""hidden_size": 256, "intermediate_size": 512"#;
 
-/// What weights can be kept in.
-pub(crate) const DTYPES: [WeightDtype; 5] = [
-    WeightDtype::F32,
-    WeightDtype::Bf16,
-    WeightDtype::F16,
-    WeightDtype::Q8_0,
-    WeightDtype::Q4K,
+/// What weights, and keys and values, can be kept in.
+pub(crate) const FORMATS: [(WeightDtype, Option<KvDtype>); 6] = [
+    (WeightDtype::F32, None),
+    (WeightDtype::Bf16, None),
+    (WeightDtype::F16, None),
+    (WeightDtype::Q8_0, None),
+    (WeightDtype::Q4K, None),
+    (WeightDtype::Bf16, Some(KvDtype::F8)),
 ];
 
 /// Returns ids below 96.

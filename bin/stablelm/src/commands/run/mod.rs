@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use serde_json::{Map, Value, json};
 use stablelm_inference::{
-    Device, DeviceError, GenerateError, GenerateOptions, Generation, LoadError, LoadOptions, Model,
-    Sampling, TokenLogprobs, WeightDtype,
+    Device, DeviceError, GenerateError, GenerateOptions, Generation, KvDtype, LoadError,
+    LoadOptions, Model, Sampling, TokenLogprobs, WeightDtype,
 };
 use stablelm_license::attribution_line;
 use stablelm_tokenizer::{SpecialTokensInOutput, Tokenizer};
 
-use crate::args::{ModelArgs, Run, RunDtype};
+use crate::args::{ModelArgs, Run, RunDtype, RunKvDtype};
 use crate::chat::ChatTemplate;
 use crate::error::CommandError;
 use crate::exit_status::ExitStatus;
@@ -230,12 +230,19 @@ pub(super) fn load(
         RunDtype::Q8_0 => WeightDtype::Q8_0,
         RunDtype::Q4K => WeightDtype::Q4K,
     };
+    let kv_dtype = match args.kv_dtype {
+        RunKvDtype::Auto => None,
+        RunKvDtype::F32 => Some(KvDtype::F32),
+        RunKvDtype::F16 => Some(KvDtype::F16),
+        RunKvDtype::F8 => Some(KvDtype::F8),
+    };
     let model = stablelm_inference::load(
         input.config(),
         input.source(),
         &LoadOptions {
             device,
             dtype,
+            kv_dtype,
             threads: Some(threads),
             kernel_cache: settings::cache_folder().map(|cache| cache.join("kernels")),
         },

@@ -187,6 +187,7 @@ impl Responder<'_> {
         put("timings", timings_json(generation, self.load_s));
         put("device", json!(self.model.device().to_string()));
         put("dtype", json!(self.model.dtype()));
+        put("kv_dtype", json!(self.model.kv_dtype().as_str()));
         fields
     }
 

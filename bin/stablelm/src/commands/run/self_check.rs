@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use stablelm_inference::{GenerateOptions, Model, Sampling, TokenLogprobs, generate};
+use stablelm_inference::{GenerateOptions, KvDtype, Model, Sampling, TokenLogprobs, generate};
 
 use super::generate_error;
 use crate::args::Run;
@@ -33,7 +33,7 @@ const F32_TOLERANCE: f64 = 1e-3;
 /// Where a reference does not say how far bf16 strays: what it does at a logit spread of 2.5.
 const BF16_TOLERANCE: f64 = 0.3;
 
-/// Quantized weights stray about this much more than bf16 does.
+/// Quantized weights, and keys and values of 8 bits, stray about this much more than bf16 does.
 const QUANTIZED_FACTOR: f64 = 2.0;
 
 /// What a model is to say.
@@ -94,7 +94,8 @@ pub(super) fn check(
     let path = folder.join(FILE);
     let reference = read(&path)?;
     let tolerance = args.tolerance;
-    let tolerance = tolerance.unwrap_or_else(|| default_tolerance(model.dtype(), &reference));
+    let tolerance =
+        tolerance.unwrap_or_else(|| default_tolerance(model.dtype(), model.kv_dtype(), &reference));
     let mut outcomes = Vec::new();
     for (index, expected) in reference.prompts.iter().enumerate() {
         let here = say(model, &expected.ids, expected.greedy.len());
@@ -111,6 +112,7 @@ pub(super) fn check(
             "prompts": outcomes,
             "device": model.device().to_string(),
             "dtype": model.dtype(),
+            "kv_dtype": model.kv_dtype().as_str(),
         }))?;
     } else {
         ui.answer(&for_people(&outcomes, tolerance, model))?;
@@ -174,7 +176,7 @@ fn read(path: &Path) -> Result<Reference, CommandError> {
     Ok(reference)
 }
 
-fn default_tolerance(dtype: &str, reference: &Reference) -> f64 {
+fn default_tolerance(dtype: &str, kv_dtype: KvDtype, reference: &Reference) -> f64 {
     let strays = reference
         .prompts
         .iter()
@@ -183,9 +185,9 @@ fn default_tolerance(dtype: &str, reference: &Reference) -> f64 {
         .map(|stray| stray.max_abs_logit_diff)
         .reduce(f64::max);
     let bf16 = bf16.unwrap_or(BF16_TOLERANCE);
-    match dtype {
-        "f32" => F32_TOLERANCE,
-        "bf16" | "f16" => bf16,
+    match (dtype, kv_dtype) {
+        ("f32", KvDtype::F32) => F32_TOLERANCE,
+        ("f32" | "bf16" | "f16", KvDtype::F32 | KvDtype::F16) => bf16,
         _ => QUANTIZED_FACTOR * bf16.max(BF16_TOLERANCE),
     }
 }
@@ -394,15 +396,18 @@ mod tests {
         let mut reference = Reference {
             prompts: vec![said(&[], 0.0), said(&[], 0.0)],
         };
-        let of = |dtype: &str, reference: &Reference| {
-            (default_tolerance(dtype, reference) * 1e4).round()
+        let check = |dtype: &str, kv_dtype, reference: &Reference, expected: f64| {
+            let found = default_tolerance(dtype, kv_dtype, reference);
+            assert!((found - expected).abs() < 1e-9, "{dtype} {kv_dtype}");
         };
-        assert!((of("f32", &reference) - 10.0).abs() < 0.1);
-        assert!((of("bf16", &reference) - 3000.0).abs() < 0.1);
+        check("f32", KvDtype::F32, &reference, 0.001);
+        check("f32", KvDtype::F16, &reference, 0.3);
+        check("bf16", KvDtype::F16, &reference, 0.3);
         reference.prompts[1].bf16_compute = Some(Stray {
             max_abs_logit_diff: 0.2,
         });
-        assert!((of("f16", &reference) - 2000.0).abs() < 0.1);
-        assert!((of("q8_0", &reference) - 6000.0).abs() < 0.1);
+        check("f16", KvDtype::F16, &reference, 0.2);
+        check("q8_0", KvDtype::F16, &reference, 0.6);
+        check("bf16", KvDtype::F8, &reference, 0.6);
     }
 }

@@ -1,6 +1,8 @@
 use std::num::NonZeroUsize;
 
 use super::*;
+use crate::f8::{f8_from_f32, f32_from_f8};
+use crate::stored::f32_from_f16;
 
 const SHAPE: HeadShape = HeadShape {
     num_heads: 6,
@@ -18,8 +20,13 @@ fn rows(first: usize, count: usize, sign: f32) -> Rows {
     }
 }
 
-/// Checks that each key and value is where the layout says, and zeros beyond the head.
-fn check<T: Cached>(heads: &[HeadCache<T>], len: usize, widen: impl Fn(T) -> f32) {
+/// Checks that each key and value is where the layout says, rounded, and zeros beyond the head.
+fn check<T: Cached>(
+    heads: &[HeadCache<T>],
+    len: usize,
+    widen: impl Fn(T) -> f32,
+    round: impl Fn(f32) -> f32,
+) {
     let (head_dim, vectors) = (SHAPE.head_dim, SHAPE.head_dim.div_ceil(LANES));
     for (index, head) in heads.iter().enumerate() {
         assert_eq!(head.values.len(), len * vectors);
@@ -28,7 +35,7 @@ fn check<T: Cached>(heads: &[HeadCache<T>], len: usize, widen: impl Fn(T) -> f32
             let start = position * SHAPE.num_key_value_heads * head_dim + index * head_dim;
             for dimension in 0..vectors * LANES {
                 let expected = if dimension < head_dim {
-                    ((start + dimension) % 1999) as f32
+                    round(((start + dimension) % 1999) as f32)
                 } else {
                     0.0
                 };
@@ -49,7 +56,7 @@ fn check<T: Cached>(heads: &[HeadCache<T>], len: usize, widen: impl Fn(T) -> f32
 #[test]
 fn positions_lie_where_the_kernels_look_for_them_however_they_came() {
     for level in Level::all() {
-        for dtype in [KvDtype::F32, KvDtype::F16] {
+        for dtype in KvDtype::ALL {
             let pool = Pool::new(NonZeroUsize::new(2).unwrap()).unwrap();
             let mut cache = HeadCaches::new(SHAPE, dtype, 5);
             for (count, kept) in [
@@ -68,30 +75,36 @@ fn positions_lie_where_the_kernels_look_for_them_however_they_came() {
             }
             assert_eq!(cache.len(), 344);
             match cache.heads() {
-                Heads::F32(heads) => check(heads, 344, |value| value),
+                Heads::F32(heads) => check(heads, 344, |value| value, |value| value),
                 // Whole numbers below 2048 are halves.
-                Heads::F16(heads) => check(heads, 344, crate::stored::f32_from_f16),
+                Heads::F16(heads) => check(heads, 344, f32_from_f16, |value| value),
+                Heads::F8(heads) => check(heads, 344, f32_from_f8, |value| {
+                    f32_from_f8(f8_from_f32(value))
+                }),
             }
         }
     }
 }
 
 #[test]
-fn what_halves_have_no_room_for_becomes_the_largest() {
+fn what_a_format_has_no_room_for_becomes_its_largest() {
     let pool = Pool::new(NonZeroUsize::MIN).unwrap();
     let shape = HeadShape {
         num_heads: 1,
         num_key_value_heads: 1,
         head_dim: 2,
     };
-    let mut cache = HeadCaches::new(shape, KvDtype::F16, 1);
     let new = Rows {
         width: 2,
         values: vec![1e6, -1e6],
     };
-    cache.append(&pool, Level::detect(), &new, &new);
-    let Heads::F16(heads) = cache.heads() else {
-        panic!("not in halves");
-    };
-    assert_eq!(heads[0].values[0][..3], [0x7bff, 0xfbff, 0]);
+    for dtype in KvDtype::ALL {
+        let mut cache = HeadCaches::new(shape, dtype, 1);
+        cache.append(&pool, Level::detect(), &new, &new);
+        match cache.heads() {
+            Heads::F32(heads) => assert_eq!(heads[0].values[0][..3], [1e6, -1e6, 0.0]),
+            Heads::F16(heads) => assert_eq!(heads[0].values[0][..3], [0x7bff, 0xfbff, 0]),
+            Heads::F8(heads) => assert_eq!(heads[0].values[0][..3], [0x7e, 0xfe, 0]),
+        }
+    }
 }

@@ -1,16 +1,19 @@
 //! [`Simd`] with AVX2, FMA and F16C: two registers for [`LANES`] numbers.
 
 use std::arch::x86_64::{
-    __m128i, __m256, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0,
-    _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_max_ps, _mm_max_ss,
-    _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
+    __m128i, __m256, __m256i, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
+    _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128, _mm_max_ps, _mm_max_ss,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi16,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi8_epi16,
     _mm256_cvtph_ps, _mm256_cvtps_epi32, _mm256_cvtps_ph, _mm256_div_ps, _mm256_extractf128_ps,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps,
+    _mm256_mul_ps, _mm256_or_si256, _mm256_round_ps, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
 };
 
 use super::{Kernel, LANES, MAX_HALF, Simd};
+use crate::f8::F8_SCALE;
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
@@ -31,6 +34,18 @@ struct Pair(__m256, __m256);
 fn power_of_two(exponents: __m256) -> __m256 {
     let biased = _mm256_add_epi32(_mm256_cvtps_epi32(exponents), _mm256_set1_epi32(127));
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+}
+
+/// Returns the halves of numbers of FP8 E4M3 divided by [`F8_SCALE`], as [`f8`](crate::f8) makes one.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn halves_from_f8(bits: __m128i) -> __m256i {
+    let shifted = _mm256_slli_epi16::<7>(_mm256_cvtepi8_epi16(bits));
+    // The sign is spread over two bits, of which the lower one is the exponent's.
+    let halves = _mm256_and_si256(shifted, _mm256_set1_epi16(!0x4000));
+    let carries = _mm256_add_epi16(halves, _mm256_set1_epi16(0x80));
+    let nan = _mm256_and_si256(carries, _mm256_set1_epi16(0x4000));
+    _mm256_or_si256(halves, nan)
 }
 
 #[expect(
@@ -99,6 +114,19 @@ impl Simd for Avx2 {
                 _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(lanes.1),
             );
         }
+    }
+
+    #[inline(always)]
+    fn load_f8(self, bits: &[u8; LANES]) -> Self::Lanes {
+        // SAFETY: `self` is proof of the instructions; the reference is to as many values.
+        let lanes = unsafe {
+            let halves = halves_from_f8(_mm_loadu_si128(bits.as_ptr().cast()));
+            Pair(
+                _mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+                _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(halves)),
+            )
+        };
+        self.mul(lanes, self.splat(F8_SCALE))
     }
 
     #[inline(always)]

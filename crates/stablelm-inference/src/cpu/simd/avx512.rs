@@ -1,15 +1,17 @@
 //! [`Simd`] with AVX-512.
 
 use std::arch::x86_64::{
-    __m512, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_prefetch,
-    _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castsi512_ps,
-    _mm512_cmp_ps_mask, _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_cvtps_ph, _mm512_div_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_roundscale_ps,
+    __m512, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_loadu_si128,
+    _mm_prefetch, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_cvtps_ph,
+    _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_roundscale_ps,
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
+use super::avx2::halves_from_f8;
 use super::{Kernel, LANES, MAX_HALF, Simd};
+use crate::f8::F8_SCALE;
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
@@ -70,6 +72,16 @@ impl Simd for Avx512 {
             let halves = _mm512_cvtps_ph::<NEAREST>(lanes);
             _mm256_storeu_si256(bits.as_mut_ptr().cast(), halves);
         }
+    }
+
+    #[inline(always)]
+    fn load_f8(self, bits: &[u8; LANES]) -> Self::Lanes {
+        // SAFETY: `self` is proof of the instructions; the reference is to as many values.
+        let lanes = unsafe {
+            let bits = _mm_loadu_si128(bits.as_ptr().cast());
+            _mm512_cvtph_ps(halves_from_f8(bits))
+        };
+        self.mul(lanes, self.splat(F8_SCALE))
     }
 
     #[inline(always)]

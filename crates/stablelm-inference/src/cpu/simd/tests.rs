@@ -1,4 +1,6 @@
 use super::*;
+use crate::cpu::cache::Cached;
+use crate::f8::f8_from_f32;
 
 /// Applies a function to vectors of values.
 struct Map<'a, F> {
@@ -32,6 +34,11 @@ functions! {
         let mut bits = [0; LANES];
         simd.store_halves(x, &mut bits);
         simd.load_halves(&bits)
+    };
+    F8: |simd, x| {
+        let mut bits = [0u8; LANES];
+        Cached::store(simd, x, &mut bits);
+        Cached::load(simd, &bits)
     };
     Extremes: |simd, x| {
         let zero = simd.splat(0.0);
@@ -158,6 +165,29 @@ fn halves_are_rounded_to_nearest_and_kept_finite() {
         assert_eq!(found, expected, "{level:?}");
         assert_eq!(map(level, &[-f32::INFINITY], Halves), [-65504.0]);
         assert!(map(level, &[f32::NAN], Halves)[0].is_nan());
+    }
+}
+
+#[test]
+fn every_level_rounds_to_f8_and_widens_it_as_plain_code_does() {
+    let mut values: Vec<f32> = (0..100_000u32)
+        .map(|i| f32::from_bits(0x3a00_0000 + i * 0x6e1))
+        .collect();
+    values.extend((0..0x7f).map(f32_from_f8));
+    values.extend([1e9, f32::INFINITY, f32::from_bits(1)]);
+    let negative: Vec<f32> = values.iter().map(|value| -value).collect();
+    values.extend(negative);
+    let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|v| v.to_bits()).collect() };
+    let expected: Vec<f32> = values
+        .iter()
+        .map(|value| f32_from_f8(f8_from_f32(*value)))
+        .collect();
+    for level in Level::all() {
+        let found = map(level, &values, F8);
+        assert_eq!(bits(&found), bits(&expected), "{level:?}");
+        let nan = map(level, &[f32::NAN, -f32::NAN, 1.0], F8);
+        assert!(nan[0].is_nan() && nan[1].is_nan(), "{level:?}");
+        assert_eq!(nan[2..], [1.0]);
     }
 }
 

@@ -3,18 +3,15 @@
 //     output[p, h] = sum over t <= past + p of softmax_t(scale * query[p, h] . key[t, k]) * value[t, k]
 //     with k = h / (num_heads / num_key_value_heads)
 //
-// queries, output: [positions, num_heads * head_dim] f32; caches: [num_key_value_heads, capacity, head_dim], in f32 or
-// halves. One block a head and 16 positions, which goes over the cache in tiles of 32 positions and keeps a running
-// maximum and sum (online softmax), all in f32. Eight threads share a query: each makes every eighth score of a tile and
-// owns every eighth dimension of the output. Variants are named by the most dimensions that a head may have.
-#include "common.cuh"
+// queries, output: [positions, num_heads * head_dim] f32; caches: [num_key_value_heads, capacity, head_dim], in f32,
+// halves or FP8 E4M3. One block a head and 16 positions, which goes over the cache in tiles of 32 positions and keeps a
+// running maximum and sum (online softmax), all in f32. Eight threads share a query: each makes every eighth score of a
+// tile and owns every eighth dimension of the output. Variants are named by the most dimensions that a head may have.
+#include "cached.cuh"
 
 #define QUERIES 16
 #define KEYS 32
 #define SHARERS 8
-
-__device__ __forceinline__ float widen_cached(float value) { return value; }
-__device__ __forceinline__ float widen_cached(u16 bits) { return widen_f16(bits); }
 
 template <class T, int MOST>
 __device__ void attend(
@@ -45,7 +42,7 @@ __device__ void attend(
         __syncthreads();
         for (int at = threadIdx.x; at < KEYS * head_dim; at += blockDim.x) {
             int key = at / head_dim;
-            tile[key][at % head_dim] = key < count ? widen_cached(keys[(size_t)start * head_dim + at]) : 0.0f;
+            tile[key][at % head_dim] = key < count ? widen(keys[(size_t)start * head_dim + at]) : 0.0f;
         }
         __syncthreads();
         float scores[KEYS / SHARERS] = {};
@@ -80,7 +77,7 @@ __device__ void attend(
         __syncthreads();
         for (int at = threadIdx.x; at < KEYS * head_dim; at += blockDim.x) {
             int key = at / head_dim;
-            tile[key][at % head_dim] = key < count ? widen_cached(values[(size_t)start * head_dim + at]) : 0.0f;
+            tile[key][at % head_dim] = key < count ? widen(values[(size_t)start * head_dim + at]) : 0.0f;
         }
         __syncthreads();
 #pragma unroll
@@ -112,7 +109,8 @@ __device__ void attend(
     }
 #define DEFINE_EACH(most)    \
     DEFINE(f32, float, most) \
-    DEFINE(f16, u16, most)
+    DEFINE(f16, u16, most)   \
+    DEFINE(f8, u8, most)
 DEFINE_EACH(64)
 DEFINE_EACH(80)
 DEFINE_EACH(128)

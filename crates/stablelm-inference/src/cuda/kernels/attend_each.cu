@@ -5,8 +5,8 @@
 //     with k = h / (num_heads / num_key_value_heads)
 //
 // queries, output: [sequences, num_heads * head_dim] f32; keys, values: [sequences, num_key_value_heads * head_dim] f32;
-// the caches of a sequence: [num_key_value_heads, capacity, head_dim], in f32 or halves, with `len` positions before the
-// new one; head_dim a multiple of 8, at most 256.
+// the caches of a sequence: [num_key_value_heads, capacity, head_dim], in f32, halves or FP8 E4M3, with `len` positions
+// before the new one; head_dim a multiple of 8, at most 256.
 //
 // The grid is [num_key_value_heads, sequences]: with several sequences there are blocks enough, and the positions of none
 // are split.
@@ -18,9 +18,6 @@ struct Sequence {
     void* values;
     int len, capacity;
 };
-
-__device__ __forceinline__ void store(float* to, float value) { *to = value; }
-__device__ __forceinline__ void store(u16* to, float value) { *to = round_f16(value); }
 
 template <class T>
 __device__ void attend_each(
@@ -55,3 +52,4 @@ __device__ void attend_each(
     }
 DEFINE(f32, float)
 DEFINE(f16, u16)
+DEFINE(f8, u8)

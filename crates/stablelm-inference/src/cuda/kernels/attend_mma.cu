@@ -1,11 +1,11 @@
-// Causal attention of many new positions on tensor cores: what `attend.cu` does, for caches in halves.
+// Causal attention of many new positions on tensor cores: what `attend.cu` does, for caches in halves or FP8 E4M3.
 //
 //     output[p, h] = sum over t <= past + p of softmax_t(scale * query[p, h] . key[t, k]) * value[t, k]
 //     with k = h / (num_heads / num_key_value_heads)
 //
-// queries, output: [positions, num_heads * DIM] f32; caches: [num_key_value_heads, capacity, DIM] halves; variants are named
-// by DIM, the dimensions of a head. Queries and the shares of softmax are rounded to halves, as keys and values are in the
-// cache; products are summed, and the softmax is made, in f32.
+// queries, output: [positions, num_heads * DIM] f32; caches: [num_key_value_heads, capacity, DIM], halves or FP8
+// E4M3; variants are named by that and by DIM, the dimensions of a head. Keys and values are multiplied as halves, exact
+// ones, and queries and the shares of softmax are rounded to halves; products are summed, and the softmax is made, in f32.
 //
 // One block of four warps a head and 64 positions, 16 of them a warp's. It goes over the cache in tiles of 64 positions
 // (online softmax). In the fragments of `mma.m16n8k16` a lane holds, with group = lane / 4 and pair = 2 * (lane % 4),
@@ -13,7 +13,7 @@
 // - of the right one: column group, rows pair, pair + 1 and 8 more;
 // - of the result: rows group and group + 8, columns pair and pair + 1.
 // So the scores of two tiles of 8 keys are the left matrix of the next product as they are.
-#include "common.cuh"
+#include "cached.cuh"
 
 #define QUERIES 64
 #define KEYS 64
@@ -31,18 +31,18 @@ __device__ __forceinline__ u32 two_halves(float low, float high) {
     return (u32)round_f16(low) | (u32)round_f16(high) << 16;
 }
 
-template <int DIM>
+template <class T, int DIM>
 __device__ void attend_mma(
-    float* output, const float* queries, const u16* key_cache, const u16* value_cache, int positions, int past,
-    int num_heads, int num_key_value_heads, int capacity, float scale) {
+    float* output, const float* queries, const T* key_cache, const T* value_cache, int positions, int past, int num_heads,
+    int num_key_value_heads, int capacity, float scale) {
     // Rows are 16 bytes longer than their numbers, so that the lanes of a warp read from different banks.
     __shared__ __align__(16) u16 keys[KEYS][DIM + 8];
     // Values lie dimension by dimension, since products go along positions.
     __shared__ __align__(16) u16 values[DIM][KEYS + 8];
     int head = blockIdx.x, first = blockIdx.y * QUERIES;
     int cached = head / (num_heads / num_key_value_heads);
-    const u16* key_rows = key_cache + (size_t)cached * capacity * DIM;
-    const u16* value_rows = value_cache + (size_t)cached * capacity * DIM;
+    const T* key_rows = key_cache + (size_t)cached * capacity * DIM;
+    const T* value_rows = value_cache + (size_t)cached * capacity * DIM;
     int group = threadIdx.x % WARP / 4, pair = threadIdx.x % 4 * 2;
     // The two positions whose sums this lane has.
     int low = first + threadIdx.x / WARP * ROWS + group, high = low + 8;
@@ -68,8 +68,8 @@ __device__ void attend_mma(
             uint4 eight = make_uint4(0, 0, 0, 0);
             uint4 other = make_uint4(0, 0, 0, 0);
             if (start + key < end) {
-                eight = *(const uint4*)(key_rows + (size_t)(start + key) * DIM + dim);
-                other = *(const uint4*)(value_rows + (size_t)(start + key) * DIM + dim);
+                eight = load_halves(key_rows + (size_t)(start + key) * DIM + dim);
+                other = load_halves(value_rows + (size_t)(start + key) * DIM + dim);
             }
             *(uint4*)&keys[key][dim] = eight;
             u32 words[4] = {other.x, other.y, other.z, other.w};
@@ -149,15 +149,18 @@ __device__ void attend_mma(
     }
 }
 
-#define DEFINE(dim)                                                                                                    \
-    extern "C" __global__ void __launch_bounds__(128) attend_mma_##dim(                                               \
-        float* output, const float* queries, const u16* key_cache, const u16* value_cache, int positions, int past,   \
-        int num_heads, int num_key_value_heads, int capacity, float scale) {                                          \
-        attend_mma<dim>(                                                                                              \
+#define DEFINE(name, Number, dim)                                                                                      \
+    extern "C" __global__ void __launch_bounds__(128) attend_mma_##name##_##dim(                                      \
+        float* output, const float* queries, const Number* key_cache, const Number* value_cache, int positions,       \
+        int past, int num_heads, int num_key_value_heads, int capacity, float scale) {                                \
+        attend_mma<Number, dim>(                                                                                      \
             output, queries, key_cache, value_cache, positions, past, num_heads, num_key_value_heads, capacity,       \
             scale);                                                                                                   \
     }
-DEFINE(64)
-DEFINE(80)
-DEFINE(128)
-DEFINE(160)
+#define DEFINE_EACH(dim)   \
+    DEFINE(f16, u16, dim) \
+    DEFINE(f8, u8, dim)
+DEFINE_EACH(64)
+DEFINE_EACH(80)
+DEFINE_EACH(128)
+DEFINE_EACH(160)

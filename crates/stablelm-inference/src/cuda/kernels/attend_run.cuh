@@ -2,7 +2,7 @@
 //
 // It goes over the positions in tiles, a thread a position for the scores, then eight dimensions of every n-th position
 // for the sums. Heads are of a multiple of 8 dimensions, at most MOST.
-#include "common.cuh"
+#include "cached.cuh"
 
 // Threads of a block, and positions of a tile.
 #define TILE 128
@@ -25,8 +25,9 @@ __device__ __forceinline__ void load_eight(const float* from, float* to) {
     to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
 }
 
-__device__ __forceinline__ void load_eight(const u16* from, float* to) {
-    uint4 bits = *(const uint4*)from;
+template <class T>
+__device__ __forceinline__ void load_eight(const T* from, float* to) {
+    uint4 bits = load_halves(from);
     to[0] = widen_f16(bits.x & 0xffff), to[1] = widen_f16(bits.x >> 16);
     to[2] = widen_f16(bits.y & 0xffff), to[3] = widen_f16(bits.y >> 16);
     to[4] = widen_f16(bits.z & 0xffff), to[5] = widen_f16(bits.z >> 16);

@@ -3,9 +3,9 @@
 //     output[h] = sum over t <= position of softmax_t(scale * queries[h] . key[t, k]) * value[t, k]
 //     with k = h / (num_heads / num_key_value_heads)
 //
-// queries, output: [num_heads * head_dim] f32; caches: [num_key_value_heads, capacity, head_dim], in f32 or halves;
-// head_dim a multiple of 8, at most 256. partial: [num_heads, splits, head_dim + 2] f32; finished: [num_heads], all 0
-// before and after.
+// queries, output: [num_heads * head_dim] f32; caches: [num_key_value_heads, capacity, head_dim], in f32, halves
+// or FP8 E4M3; head_dim a multiple of 8, at most 256. partial: [num_heads, splits, head_dim + 2] f32; finished:
+// [num_heads], all 0 before and after.
 //
 // The grid is [num_heads, splits], the same for every step: how many of the splits have positions follows from the
 // position, which is in device memory. Each leaves its sums, its largest score and its sum of shares; the last block of a
@@ -80,3 +80,4 @@ __device__ void decode_attend(
     }
 DEFINE(f32, float)
 DEFINE(f16, u16)
+DEFINE(f8, u8)

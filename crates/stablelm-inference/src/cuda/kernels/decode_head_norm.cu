@@ -3,9 +3,9 @@
 //     queries[h] = rotate(normalize(queries[h]));  key_cache[h, position] = rotate(normalize(raw_keys[h]))
 //
 // queries: [num_heads * head_dim] f32, in place; raw_keys: [num_key_value_heads * head_dim] f32; query_norm, key_norm: as
-// long, without bias; cos, sin: [capacity, pairs]; key_cache: [num_key_value_heads, capacity, head_dim], halves where
-// `cache_halves` is not 0. One block a head, queries' heads first.
-#include "common.cuh"
+// long, without bias; cos, sin: [capacity, pairs]; key_cache: [num_key_value_heads, capacity, head_dim], in the
+// format `cache_format`. One block a head, queries' heads first.
+#include "cached.cuh"
 
 // The most dimensions of a head.
 #define MOST 256
@@ -13,7 +13,7 @@
 extern "C" __global__ void decode_head_norm(
     float* queries, const float* raw_keys, void* key_cache, const float* query_norm, const float* key_norm,
     const float* cos, const float* sin, const int* state, int num_heads, int head_dim, int pairs, int capacity,
-    int cache_halves, float epsilon) {
+    int cache_format, float epsilon) {
     __shared__ float normed[MOST];
     __shared__ float room[WARP];
     bool is_query = blockIdx.x < num_heads;
@@ -40,8 +40,7 @@ extern "C" __global__ void decode_head_norm(
             queries[head * head_dim + dim] = value;
         } else {
             size_t to = ((size_t)head * capacity + position) * head_dim + dim;
-            if (cache_halves) ((u16*)key_cache)[to] = round_f16(value);
-            else ((float*)key_cache)[to] = value;
+            store_as(cache_format, key_cache, to, value);
         }
     }
 }

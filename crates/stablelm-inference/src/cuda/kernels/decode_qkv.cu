@@ -5,14 +5,14 @@
 //
 // residual, norm_weight, norm_bias (or null): [hidden] f32; query: [num_heads * head_dim, hidden]; key, value:
 // [num_key_value_heads * head_dim, hidden]; biases f32, or null; cos, sin: [capacity, pairs]; queries: [num_heads *
-// head_dim] f32; caches: [num_key_value_heads, capacity, head_dim], halves where `cache_halves` is not 0, else f32.
+// head_dim] f32; caches: [num_key_value_heads, capacity, head_dim], in the format `cache_format`.
 // With `raw_keys` (or null) neither queries nor keys are rotated, and keys go to `raw_keys`: `decode_head_norm` goes on
 // from there.
 //
 // Heads are counted through: queries' first, then keys', then values'; a launch makes those from `first_head` to
 // `last_head`, so that matrices in different formats can take a launch each. A warp makes two rows of one head at a time:
 // the two that rotate with each other, so that nothing has to be exchanged.
-#include "common.cuh"
+#include "cached.cuh"
 #include "weights.cuh"
 #include "rows.cuh"
 
@@ -32,15 +32,10 @@ struct Projections {
     void* value_cache;
 };
 
-__device__ __forceinline__ void cache_one(void* cache, size_t at, float value, int halves) {
-    if (halves) ((u16*)cache)[at] = round_f16(value);
-    else ((float*)cache)[at] = value;
-}
-
 template <class F>
 __device__ void decode_qkv(
     const Weight& query, const Weight& key, const Weight& value, const Projections& p, int hidden, int num_heads,
-    int num_key_value_heads, int head_dim, int pairs, int capacity, int cache_halves, int first_head, int last_head,
+    int num_key_value_heads, int head_dim, int pairs, int capacity, int cache_format, int first_head, int last_head,
     float epsilon) {
     extern __shared__ __align__(16) float normed[];
     __shared__ float room[WARP];
@@ -78,8 +73,8 @@ __device__ void decode_qkv(
         } else {
             void* cache = is_key ? p.key_cache : p.value_cache;
             size_t to = ((size_t)of_kind * capacity + position) * head_dim;
-            cache_one(cache, to + low, sums.x, cache_halves);
-            cache_one(cache, to + high, sums.y, cache_halves);
+            store_as(cache_format, cache, to + low, sums.x);
+            store_as(cache_format, cache, to + high, sums.y);
         }
     }
 }
@@ -87,10 +82,10 @@ __device__ void decode_qkv(
 #define DEFINE(name, Format)                                                                                          \
     extern "C" __global__ void __launch_bounds__(256) decode_qkv_##name(                                             \
         Weight query, Weight key, Weight value, Projections pointers, int hidden, int num_heads,                     \
-        int num_key_value_heads, int head_dim, int pairs, int capacity, int cache_halves, int first_head,            \
+        int num_key_value_heads, int head_dim, int pairs, int capacity, int cache_format, int first_head,            \
         int last_head, float epsilon) {                                                                              \
         decode_qkv<Format>(                                                                                          \
             query, key, value, pointers, hidden, num_heads, num_key_value_heads, head_dim, pairs, capacity,          \
-            cache_halves, first_head, last_head, epsilon);                                                           \
+            cache_format, first_head, last_head, epsilon);                                                           \
     }
 FOR_EVERY_FORMAT(DEFINE)

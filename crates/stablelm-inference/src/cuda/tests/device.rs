@@ -263,8 +263,9 @@ fn attention_is_the_processor_s_over_a_cache_that_grows_and_is_cut() {
             num_key_value_heads,
             head_dim,
         };
-        // Beside a cache of halves, queries and shares are rounded to 11 bits for products of many rows.
-        for (dtype, tolerance) in [(KvDtype::F32, 1e-5), (KvDtype::F16, 2e-3)] {
+        // Beside a cache that is not f32, queries and shares are rounded to 11 bits for products of many rows.
+        for dtype in KvDtype::ALL {
+            let tolerance = if dtype == KvDtype::F32 { 1e-5 } else { 2e-3 };
             let mut here = cuda.new_layer_cache(shape, dtype, 1).unwrap();
             let mut there = cpu.new_layer_cache(shape, dtype, 1).unwrap();
             for (step, positions) in [5, 1, 300, 40, 1].into_iter().enumerate() {
@@ -282,7 +283,7 @@ fn attention_is_the_processor_s_over_a_cache_that_grows_and_is_cut() {
                 let expected = cpu.attend(&queries.1, &there, shape).unwrap();
                 let found = cuda.to_host(&found).unwrap();
                 check(
-                    &format!("attend {shape:?}"),
+                    &format!("attend {shape:?} {dtype}"),
                     &found,
                     &expected.values,
                     tolerance,
@@ -321,12 +322,18 @@ impl TensorSource for Random {
     }
 }
 
-fn random_model(config: &str, device: Device, dtype: WeightDtype) -> Model {
+fn random_model(
+    config: &str,
+    device: Device,
+    dtype: WeightDtype,
+    kv_dtype: Option<KvDtype>,
+) -> Model {
     let config = ModelConfig::from_config_json(config.as_bytes()).unwrap();
     let source = Random(parameters(&config).collect());
     let options = LoadOptions {
         device,
         dtype,
+        kv_dtype,
         threads: None,
         kernel_cache: None,
     };
@@ -388,17 +395,19 @@ fn whole_networks_give_the_processor_s_logits() {
     let Some((_, ordinal)) = device() else { return };
     for config in CONFIGS {
         // The processor rounds activations to 8 bits where weights are in blocks, and keeps them in f32 beside 16 bits.
-        for (dtype, tolerance) in [
-            (WeightDtype::F32, 1e-3),
-            (WeightDtype::Bf16, 0.3),
-            (WeightDtype::F16, 0.1),
-            (WeightDtype::Q8_0, 0.5),
-            (WeightDtype::Q4K, 0.5),
+        // With a cache of FP8, keys and values that differ in the last bit may be rounded an eighth apart.
+        for (dtype, kv_dtype, tolerance) in [
+            (WeightDtype::F32, None, 1e-3),
+            (WeightDtype::Bf16, None, 0.3),
+            (WeightDtype::F16, None, 0.1),
+            (WeightDtype::Q8_0, None, 0.5),
+            (WeightDtype::Q4K, None, 0.5),
+            (WeightDtype::F32, Some(KvDtype::F8), 0.1),
         ] {
-            let here = logits(&random_model(config, Device::Cuda(ordinal), dtype));
-            let there = logits(&random_model(config, Device::Cpu, dtype));
+            let [here, there] = [Device::Cuda(ordinal), Device::Cpu]
+                .map(|device| logits(&random_model(config, device, dtype, kv_dtype)));
             for (step, (here, there)) in here.iter().zip(&there).enumerate() {
-                let what = format!("{config} {dtype} step {step}");
+                let what = format!("{config} {dtype} {kv_dtype:?} step {step}");
                 check(&what, here, there, tolerance, 1e-3);
             }
         }
@@ -410,7 +419,7 @@ fn tokens_that_the_device_chooses_are_those_that_the_host_would() {
     let Some((_, ordinal)) = device() else { return };
     for config in CONFIGS {
         for dtype in [WeightDtype::F32, WeightDtype::Bf16] {
-            let model = random_model(config, Device::Cuda(ordinal), dtype);
+            let model = random_model(config, Device::Cuda(ordinal), dtype, None);
             // The cache begins small, and grows on the way.
             let mut session = Session::new(&model, 16).unwrap();
             let prompt = ids(3, 20);
