@@ -2,7 +2,7 @@
 
 use stablelm_model::BlockFormat;
 
-use crate::cpu::packed::layout::{FACTORS, GROUP, PANEL, Shape, SubScales, VECTOR};
+use crate::cpu::packed::layout::{FACTORS, GROUP, PANEL, Shape, SubScales, VECTOR, array};
 use crate::stored::f32_from_f16;
 
 /// The most columns of a chunk.
@@ -39,34 +39,37 @@ impl Chunk {
 
     /// Takes over one block of one row.
     pub(crate) fn set_block(&mut self, format: BlockFormat, row: usize, block: &[u8]) {
-        let mut weights = [0u8; COLUMNS];
+        /// The lowest bit of each byte of a word.
+        const ONES: u32 = 0x0101_0101;
+        // Four columns a word, as groups have them: single bytes would have to be stored before they could be read again
+        // four at a time.
+        let mut weights = [0u32; COLUMNS / GROUP];
         match format {
             BlockFormat::Q8_0 => {
                 self.factors[row] = half(block, 0);
-                for (weight, quant) in weights.iter_mut().zip(&block[2..34]) {
+                for (weights, quants) in weights.iter_mut().zip(words::<32>(block, 2)) {
                     // From two's complement to an offset of 128.
-                    *weight = quant ^ 0x80;
+                    *weights = quants ^ (0x80 * ONES);
                 }
             }
             BlockFormat::Q4_0 => {
                 self.factors[row] = half(block, 0);
-                split_nibbles(&block[2..18], &mut weights[..32]);
+                split_nibbles(words::<16>(block, 2), &mut weights[..8]);
             }
             BlockFormat::Q4K => {
                 self.set_minima(row, block);
-                for (quants, weights) in block[16..144].chunks(32).zip(weights.chunks_mut(64)) {
-                    split_nibbles(quants, weights);
+                for (part, weights) in weights.chunks_exact_mut(16).enumerate() {
+                    split_nibbles(words::<32>(block, 16 + 32 * part), weights);
                 }
             }
             BlockFormat::Q5K => {
                 self.set_minima(row, block);
-                let (fifths, quants) = block[16..176].split_at(32);
-                for (quants, weights) in quants.chunks(32).zip(weights.chunks_mut(64)) {
-                    split_nibbles(quants, weights);
+                for (part, weights) in weights.chunks_exact_mut(16).enumerate() {
+                    split_nibbles(words::<32>(block, 48 + 32 * part), weights);
                 }
-                for (bit, weights) in weights.chunks_mut(32).enumerate() {
-                    for (weight, fifths) in weights.iter_mut().zip(fifths) {
-                        *weight |= (fifths >> bit & 1) << 4;
+                for (bit, weights) in weights.chunks_exact_mut(8).enumerate() {
+                    for (weights, fifths) in weights.iter_mut().zip(words::<32>(block, 16)) {
+                        *weights |= (fifths >> bit & ONES) << 4;
                     }
                 }
             }
@@ -75,24 +78,20 @@ impl Chunk {
                 for (run, scale) in block[192..208].iter().enumerate() {
                     self.scales[run][row] = *scale;
                 }
-                let (low, rest) = block.split_at(128);
-                let halves = low.chunks(64).zip(rest[..64].chunks(32));
-                for ((low, high), weights) in halves.zip(weights.chunks_mut(128)) {
-                    split_nibbles(low, weights);
-                    for (part, weights) in weights.chunks_mut(32).enumerate() {
-                        for (weight, high) in weights.iter_mut().zip(high) {
-                            *weight |= (high >> (2 * part) & 3) << 4;
+                for (part, weights) in weights.chunks_exact_mut(32).enumerate() {
+                    split_nibbles(words::<64>(block, 64 * part), weights);
+                    for (bits, weights) in weights.chunks_exact_mut(8).enumerate() {
+                        let high = words::<32>(block, 128 + 32 * part);
+                        for (weights, high) in weights.iter_mut().zip(high) {
+                            *weights |= (high >> (2 * bits) & (3 * ONES)) << 4;
                         }
                     }
                 }
             }
         }
-        self.set_weights(row, &weights[..format.block_len()]);
-    }
-
-    pub(crate) fn set_weights(&mut self, row: usize, weights: &[u8]) {
-        for (group, weights) in self.groups.iter_mut().zip(weights.as_chunks::<GROUP>().0) {
-            group[row * GROUP..][..GROUP].copy_from_slice(weights);
+        let groups = self.groups.iter_mut().zip(weights);
+        for (group, weights) in groups.take(format.block_len() / GROUP) {
+            group.as_chunks_mut().0[row] = weights.to_le_bytes();
         }
     }
 
@@ -207,12 +206,19 @@ fn weight(shape: Shape, quants: &[u8], row: usize, column: usize) -> u8 {
     low | (high & ((1 << high_bits) - 1)) << 4
 }
 
-/// Splits bytes, as many as a stretch of weights is long by half: low halves first, then high halves.
-fn split_nibbles(bytes: &[u8], weights: &mut [u8]) {
-    let (low, high) = weights.split_at_mut(bytes.len());
-    for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
-        *low = byte & 15;
-        *high = byte >> 4;
+/// Returns `N` bytes from `at` on, four in a word.
+fn words<const N: usize>(block: &[u8], at: usize) -> impl Iterator<Item = u32> {
+    let bytes: &[u8; N] = array(block, at);
+    let (words, _) = bytes.as_chunks();
+    words.iter().map(|word| u32::from_le_bytes(*word))
+}
+
+/// Splits bytes into twice as many weights: low halves first, then high halves.
+fn split_nibbles(words: impl Iterator<Item = u32>, weights: &mut [u32]) {
+    let (low, high) = weights.split_at_mut(weights.len() / 2);
+    for ((word, low), high) in words.zip(low).zip(high) {
+        *low = word & 0x0f0f_0f0f;
+        *high = word >> 4 & 0x0f0f_0f0f;
     }
 }
 

@@ -4,7 +4,9 @@
 //! small one before they become f32 or after makes no difference: either way that is rounded once. What is done in f32 is
 //! done lane by lane, in one order, without fused operations. So every [`Lanes`] gives the same bits.
 
-use crate::cpu::packed::layout::{ACTIVATIONS, FACTORS, GROUP, PANEL, Shape, SubScales, VECTOR};
+use crate::cpu::packed::layout::{
+    ACTIVATIONS, FACTORS, GROUP, PANEL, Shape, SubScales, VECTOR, array,
+};
 
 /// Words of 32 columns of one position: the quantized values, their scale, and two that follow from their sums.
 pub(crate) const POSITION: usize = ACTIVATIONS / GROUP + 3;
@@ -369,16 +371,4 @@ unsafe fn wide_products<L: Lanes, const P: usize>(
         }
         products
     }
-}
-
-/// Returns `N` bytes from `at` on.
-#[expect(
-    clippy::inline_always,
-    reason = "it must take on the instructions of the function that calls it"
-)]
-#[inline(always)]
-fn array<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
-    bytes[at..]
-        .first_chunk()
-        .expect("a chunk's scales are as long as its shape says")
 }

@@ -164,6 +164,18 @@ impl Shape {
     }
 }
 
+/// Returns `N` bytes from `at` on.
+#[expect(
+    clippy::inline_always,
+    reason = "it must take on the instructions of the function that calls it"
+)]
+#[inline(always)]
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
+    bytes[at..]
+        .first_chunk()
+        .expect("blocks and chunks are as long as their formats say")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
