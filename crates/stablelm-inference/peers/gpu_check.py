@@ -126,7 +126,8 @@ def oracles(options):
 
 
 def sanitizer(options):
-    program = shutil.which("compute-sanitizer")
+    # Where CUDA's installer leaves it, on machines whose PATH does not say so.
+    program = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
     if program is None:
         return {"skipped": "compute-sanitizer is not installed"}
     folder = next(path.parent for folder in options.oracles for path in Path(folder).glob("*/golden.json"))
