@@ -124,7 +124,8 @@ fn to_gguf(
     let (digest, warnings) = if args.dry_run {
         (UNKNOWN_DIGEST.to_owned(), Vec::new())
     } else {
-        let survey = stablelm_checkpoint::survey(checkpoint, threads);
+        let matrices = convert_gguf::plain_dtype(args, checkpoint);
+        let survey = stablelm_checkpoint::survey(checkpoint, matrices, threads);
         let survey = survey.map_err(CommandError::input)?;
         (survey.hashes.sha256, survey.warnings)
     };

@@ -109,6 +109,15 @@ fn dtype(args: &Convert, checkpoint: &Checkpoint) -> GgufDtype {
     }
 }
 
+/// Returns what matrices are rounded to, if that is plain numbers with less room than f32.
+pub(super) fn plain_dtype(args: &Convert, checkpoint: &Checkpoint) -> Option<Dtype> {
+    match dtype(args, checkpoint) {
+        GgufDtype::F16 => Some(Dtype::F16),
+        GgufDtype::Bf16 => Some(Dtype::Bf16),
+        GgufDtype::F32 | GgufDtype::Q8_0 | GgufDtype::Q4K => None,
+    }
+}
+
 fn name(dtype: GgufDtype) -> &'static str {
     match dtype {
         GgufDtype::F32 => "f32",

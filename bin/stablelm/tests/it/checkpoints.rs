@@ -410,6 +410,47 @@ fn nan_is_a_warning_of_a_gguf_file_too_and_an_error_of_its_check() {
 }
 
 #[test]
+fn numbers_that_f16_has_no_room_for_are_a_warning_of_a_gguf_file_too() {
+    let runner = Runner::new();
+    runner.ok(&[
+        "convert",
+        &fixture("model"),
+        "model",
+        "--dtype",
+        "f32",
+        "-q",
+    ]);
+    let path = runner.path().join("model/model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    // The last number of a matrix, by its place in the header.
+    let (len, rest) = bytes.split_first_chunk().unwrap();
+    let len = usize::try_from(u64::from_le_bytes(*len)).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&rest[..len]).unwrap();
+    let end = header["lm_head.weight"]["data_offsets"][1]
+        .as_u64()
+        .unwrap();
+    let end = 8 + len + usize::try_from(end).unwrap();
+    let mut bytes = bytes;
+    bytes.splice(end - 4..end, 1e6f32.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    for (dtype, warns) in [("f16", true), ("bf16", false), ("keep", false)] {
+        let args = [
+            "convert",
+            "model",
+            "out.gguf",
+            "--overwrite",
+            "--to",
+            "gguf",
+        ];
+        let output = runner.output(&[&args[..], &["--dtype", dtype]].concat());
+        assert!(output.status.success());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let expected = "tensor `lm_head.weight` holds 1 values that are NaN or infinite";
+        assert_eq!(stderr.contains(expected), warns, "{dtype}: {stderr}");
+    }
+}
+
+#[test]
 fn blocks_are_for_gguf_only() {
     let runner = Runner::new();
     let output = runner.output(&["convert", &fixture("model"), "out", "--dtype", "q4_k"]);

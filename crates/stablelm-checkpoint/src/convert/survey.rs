@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use rayon::prelude::*;
-use stablelm_model::{Parameter, parameters};
+use stablelm_model::{Dtype, Parameter, parameters};
 
 use crate::convert::journal::Noted;
 use crate::convert::lane::{Lane, Piece};
@@ -23,15 +23,22 @@ pub struct Survey {
 }
 
 /// Reads every parameter of a checkpoint, on several threads.
-pub fn survey(checkpoint: &Checkpoint, threads: NonZeroUsize) -> Result<Survey, ConvertError> {
+///
+/// With `matrices`, the warnings are of matrices as they are in that dtype, in which large numbers may become infinite.
+pub fn survey(
+    checkpoint: &Checkpoint,
+    matrices: Option<Dtype>,
+    threads: NonZeroUsize,
+) -> Result<Survey, ConvertError> {
     let content = |parameter: Parameter| {
         let name = parameter.name;
         let info = checkpoint.source().info(&name);
         let info = info.expect("opening found every parameter");
         let placement = checkpoint.placement(&name);
+        let matrices = matrices.filter(|_| info.shape.len() == 2);
         Content {
             placement: placement.expect("opening placed every parameter"),
-            dtype: info.dtype,
+            dtype: matrices.unwrap_or(info.dtype),
             parameter: name,
             info,
         }

@@ -75,7 +75,7 @@ fn every_tensor_equals_the_reference_mapping() {
         check_noted(&report.hashes, &variant.join("hf/tensors.sha256.json"));
         assert_eq!(report.source_sha256, report.hashes.sha256);
         let threads = std::num::NonZeroUsize::new(2).unwrap();
-        assert_eq!(survey(&input, threads).unwrap().hashes, report.hashes);
+        assert_eq!(survey(&input, None, threads).unwrap().hashes, report.hashes);
         verify_hashed(&input, &output, Some(&report.hashes), threads).unwrap();
         assert_equal(&input, &output);
         verify(&input, &output).unwrap();

@@ -51,7 +51,7 @@ pub(super) fn check(
 
 fn hashes(folder: &Path, threads: NonZeroUsize) -> anyhow::Result<TensorHashes> {
     let checkpoint = stablelm_checkpoint::open(folder, &OpenOptions { neox_config: None })?;
-    Ok(stablelm_checkpoint::survey(&checkpoint, threads)?.hashes)
+    Ok(stablelm_checkpoint::survey(&checkpoint, None, threads)?.hashes)
 }
 
 fn finding(rule: &str, file: &str, reason: String) -> Finding {
