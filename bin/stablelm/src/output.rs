@@ -161,7 +161,10 @@ impl StagedDir {
             fs::rename(&self.staging, &self.target)?;
         }
         self.done = true;
-        sync_parent(&self.target)
+        if self.sync {
+            sync_parent(&self.target)?;
+        }
+        Ok(())
     }
 }
 
@@ -265,6 +268,16 @@ pub(crate) fn write_file(path: &Path, contents: &[u8]) -> Result<(), CommandErro
     };
     write().map_err(|error: io::Error| {
         drop(fs::remove_file(&beside));
+        CommandError::input(
+            anyhow::Error::new(error).context(format!("failed to write `{}`", path.display())),
+        )
+    })
+}
+
+/// Writes one small file into a folder that is being staged, which is synced as a whole, if at all.
+pub(crate) fn write_staged(folder: &Path, name: &str, contents: &[u8]) -> Result<(), CommandError> {
+    let path = folder.join(name);
+    fs::write(&path, contents).map_err(|error| {
         CommandError::input(
             anyhow::Error::new(error).context(format!("failed to write `{}`", path.display())),
         )

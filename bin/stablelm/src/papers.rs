@@ -13,6 +13,7 @@ use stablelm_license::{
 };
 
 use crate::error::CommandError;
+use crate::output;
 
 /// The file that says what a folder is made of; `convert` and `data prepare` write it and read it.
 pub(crate) const LEDGER_FILE: &str = "ledger.json";
@@ -178,12 +179,7 @@ pub(crate) fn write_model_papers(
 /// Writes small text files into a folder that is being staged.
 pub(crate) fn write_all(folder: &Path, files: &[(&str, String)]) -> Result<(), CommandError> {
     for (name, text) in files {
-        let path = folder.join(name);
-        fs::write(&path, text).map_err(|error| {
-            CommandError::input(
-                anyhow::Error::new(error).context(format!("failed to write `{}`", path.display())),
-            )
-        })?;
+        output::write_staged(folder, name, text.as_bytes())?;
     }
     Ok(())
 }

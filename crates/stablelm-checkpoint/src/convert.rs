@@ -1,5 +1,6 @@
 //! Conversion in two steps: a plan that holds no weights and is checked in full, then the moving of bytes along it.
 
+mod disk;
 pub(crate) mod journal;
 mod lane;
 pub(crate) mod plan;

@@ -73,8 +73,8 @@ pub(crate) struct Window {
 
 /// Gives the bytes of pieces.
 pub(crate) trait Pieces: Sync {
-    /// Returns a piece's bytes, after the checks of its container.
-    fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError>;
+    /// Returns a piece's bytes for a use of the first `end`; once all are used its container's checks have passed.
+    fn piece(&self, piece: &Piece, end: usize) -> Result<&[u8], NeoxReadError>;
 
     /// Says that a part of what [`piece`](Self::piece) returned is not needed any more.
     fn release(&self, file: usize, part: &[u8]);
@@ -165,13 +165,23 @@ pub(crate) struct Chunks<'a> {
     row: usize,
     /// The first tile that is not wholly behind.
     first: usize,
-    /// What was borrowed last.
-    borrowed: Option<(usize, &'a [u8])>,
+    /// What is behind and still held in memory.
+    behind: Vec<Behind<'a>>,
+}
+
+/// A part of a piece that is not needed any more.
+struct Behind<'a> {
+    file: usize,
+    piece: &'a [u8],
+    range: Range<usize>,
 }
 
 /// Bytes of one chunk: what is hashed, searched and written one after the other stays in a core's cache meanwhile. A copy
 /// is only made where rows don't lie together.
 const CHUNK_LEN: usize = 256 << 10;
+
+/// Bytes that are let go at a time: each time, all threads are made to forget where they were.
+const RELEASE_LEN: usize = 4 << 20;
 
 impl<'a> Chunks<'a> {
     pub(crate) fn new(
@@ -190,7 +200,7 @@ impl<'a> Chunks<'a> {
             width: dtype.width(),
             row: 0,
             first: 0,
-            borrowed: None,
+            behind: Vec::new(),
         }
     }
 
@@ -223,12 +233,12 @@ impl<'a> Chunks<'a> {
     where
         'a: 'b,
     {
-        if let Some((file, bytes)) = self.borrowed.take() {
-            self.source.release(file, bytes);
-        }
         if self.row >= self.rows || self.columns == 0 {
+            self.release(0);
+            self.check()?;
             return Ok(None);
         }
+        self.release(RELEASE_LEN);
         let handy = (CHUNK_LEN / (self.columns * self.width)).clamp(1, most.max(1));
         let mut end = self.rows.min(self.row + handy);
         while self
@@ -244,15 +254,15 @@ impl<'a> Chunks<'a> {
             end = end.min(tile.last_row());
             let start = tile.start + (rows - tile.row) * tile.columns;
             let len = (end - rows) * tile.columns;
-            if let Some((file, bytes)) = self.lying_together(&tile.stored, start, len)? {
+            if let Some(bytes) = self.lying_together(&tile.stored, start, len)? {
                 self.row = end;
-                self.borrowed = Some((file, bytes));
                 return Ok(Some(Cow::Borrowed(bytes)));
             }
         }
         buffer.clear();
         buffer.resize((end - rows) * self.columns * self.width, 0);
-        for &tile in &self.tiles[self.first..] {
+        for nth in self.first..self.tiles.len() {
+            let tile = self.tiles[nth];
             if tile.row >= end {
                 break;
             }
@@ -264,24 +274,42 @@ impl<'a> Chunks<'a> {
         Ok(Some(Cow::Borrowed(buffer)))
     }
 
-    fn piece(&self, stored: &Stored, piece: &Piece) -> Result<&'a [u8], NeoxReadError> {
-        let bytes = self.source.piece(piece);
+    /// Returns a piece's bytes for a use of the first `elements`.
+    fn piece(
+        &self,
+        stored: &Stored,
+        piece: &Piece,
+        elements: usize,
+    ) -> Result<&'a [u8], NeoxReadError> {
+        let bytes = self.source.piece(piece, elements * self.width);
         bytes.map_err(|error| error.named(&stored.name))
+    }
+
+    /// Has the container's checks made of what was used in part.
+    fn check(&self) -> Result<(), NeoxReadError> {
+        for tile in &self.tiles {
+            for piece in &tile.stored.pieces {
+                let checked = self.source.piece(piece, usize::MAX);
+                checked.map_err(|error| error.named(&tile.stored.name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns stored elements as they lie in one piece.
     fn lying_together(
-        &self,
+        &mut self,
         stored: &Stored,
         start: usize,
         len: usize,
-    ) -> Result<Option<(usize, &'a [u8])>, NeoxReadError> {
+    ) -> Result<Option<&'a [u8]>, NeoxReadError> {
         let mut before = 0;
         for piece in &stored.pieces {
             if start >= before && start + len <= before + piece.num_elements {
-                let bytes = self.piece(stored, piece)?;
-                let part = &bytes[(start - before) * self.width..][..len * self.width];
-                return Ok(Some((piece.file, part)));
+                let bytes = self.piece(stored, piece, start - before + len)?;
+                let range = (start - before) * self.width..(start - before + len) * self.width;
+                self.leave(piece.file, bytes, range.clone());
+                return Ok(Some(&bytes[range]));
             }
             before += piece.num_elements;
         }
@@ -290,24 +318,25 @@ impl<'a> Chunks<'a> {
 
     /// Copies what a tile has of some rows.
     fn copy(
-        &self,
+        &mut self,
         tile: &Tile,
         rows: Range<usize>,
         output: &mut [u8],
     ) -> Result<(), NeoxReadError> {
         let range = overlap(tile.row, tile.rows, rows.start, rows.len());
-        let range = range.unwrap_or(0..0);
+        let Some(range) = range else { return Ok(()) };
+        let first_of = |row: usize| tile.start + (row - tile.row) * tile.row_stride;
+        let last = first_of(range.end - 1) + (tile.columns - 1) * tile.column_stride;
         let mut pieces = Vec::with_capacity(tile.stored.pieces.len());
         let mut before = 0;
         for piece in &tile.stored.pieces {
-            pieces.push((
-                before..before + piece.num_elements,
-                self.piece(&tile.stored, piece)?,
-            ));
+            let used = (last + 1).saturating_sub(before).min(piece.num_elements);
+            let bytes = self.piece(&tile.stored, piece, used)?;
+            pieces.push((before..before + piece.num_elements, bytes));
             before += piece.num_elements;
         }
         for row in range.clone() {
-            let from = tile.start + (row - tile.row) * tile.row_stride;
+            let from = first_of(row);
             let to = ((row - rows.start) * self.columns + tile.column) * self.width;
             let to = &mut output[to..][..tile.columns * self.width];
             if tile.column_stride == 1 {
@@ -323,26 +352,41 @@ impl<'a> Chunks<'a> {
                 }
             }
         }
-        self.release(tile, range, &pieces);
+        // With whole rows side by side nothing else in the range is needed again soon.
+        if let ([piece], [(_, bytes)], 1) = (
+            tile.stored.pieces.as_slice(),
+            pieces.as_slice(),
+            tile.column_stride,
+        ) {
+            let end = (first_of(range.end) * self.width).min(bytes.len());
+            let start = (first_of(range.start) * self.width).min(end);
+            self.leave(piece.file, bytes, start..end);
+        }
         Ok(())
     }
 
-    /// Lets go of what a chunk was copied from.
-    fn release(&self, tile: &Tile, rows: Range<usize>, pieces: &[(Range<usize>, &[u8])]) {
-        // With whole rows side by side nothing else in the range is needed again soon.
-        let ([piece], [(_, bytes)], true) = (
-            tile.stored.pieces.as_slice(),
-            pieces,
-            tile.column_stride == 1,
-        ) else {
-            return;
-        };
-        let start = (tile.start + (rows.start - tile.row) * tile.row_stride) * self.width;
-        let end = (tile.start + (rows.end - tile.row) * tile.row_stride) * self.width;
-        self.source.release(
-            piece.file,
-            &bytes[start.min(bytes.len())..end.min(bytes.len())],
-        );
+    /// Notes that a part of a piece is behind, after the chunk that is made of it.
+    fn leave(&mut self, file: usize, piece: &'a [u8], range: Range<usize>) {
+        let mut behind = self.behind.iter_mut();
+        let before = behind.find(|behind| {
+            behind.piece.as_ptr() == piece.as_ptr() && behind.range.end == range.start
+        });
+        match before {
+            Some(before) => before.range.end = range.end,
+            None => self.behind.push(Behind { file, piece, range }),
+        }
+    }
+
+    /// Lets go of what is behind, where that is `least` bytes or more.
+    fn release(&mut self, least: usize) {
+        let source = self.source;
+        self.behind.retain(|Behind { file, piece, range }| {
+            if range.len() < least {
+                return true;
+            }
+            source.release(*file, &piece[range.clone()]);
+            false
+        });
     }
 }
 
@@ -368,7 +412,7 @@ mod tests {
     struct Memory(Vec<Vec<u8>>);
 
     impl Pieces for Memory {
-        fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError> {
+        fn piece(&self, piece: &Piece, _end: usize) -> Result<&[u8], NeoxReadError> {
             Ok(&self.0[piece.file][piece.start..])
         }
 

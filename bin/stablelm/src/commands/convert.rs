@@ -207,9 +207,9 @@ impl Conversion<'_> {
             .map_err(CommandError::input)?;
         papers::write_model_papers(folder, &ledger, &self.facts(options))?;
         let hashes = converted.hashes.to_json();
-        output::write_file(&folder.join(TENSORS_FILE), hashes.as_bytes())?;
+        output::write_staged(folder, TENSORS_FILE, hashes.as_bytes())?;
         if let Some(tokenizer) = self.tokenizer {
-            output::write_file(&folder.join("tokenizer.json"), tokenizer.json.bytes())?;
+            output::write_staged(folder, "tokenizer.json", tokenizer.json.bytes())?;
             copy_companions(&tokenizer.path, folder)?;
         }
         if self.args.verify {
@@ -397,7 +397,7 @@ fn copy_companions(tokenizer: &Path, folder: &Path) -> Result<(), CommandError> 
             let what = format!("failed to read `{}`", file.display());
             CommandError::input(anyhow::Error::new(error).context(what))
         })?;
-        output::write_file(&folder.join(name), &bytes)?;
+        output::write_staged(folder, name, &bytes)?;
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ const EVERYWHERE: [&str; 12] = [
 ];
 
 /// The one home of every other outside crate.
-const HOMES: [(&str, &str); 46] = [
+const HOMES: [(&str, &str); 47] = [
     ("anyhow", "stablelm"),
     ("arrow", "stablelm-data"),
     ("base64", "stablelm-license"),
@@ -74,6 +74,7 @@ const HOMES: [(&str, &str); 46] = [
     ("parquet", "stablelm-data"),
     ("psl", "stablelm-data"),
     ("reqwest", "stablelm-data"),
+    ("rustix", "stablelm-checkpoint"),
     ("rustls", "stablelm-data"),
     ("safetensors", "stablelm-checkpoint"),
     ("sha1", "stablelm-data"),

@@ -2,7 +2,8 @@
 //!
 //! Lines of JSON. The first names the conversion: a digest of its plan and of the input files' sizes and times, so that
 //! nobody goes on with other weights. A line that was cut off by the end of the process counts as not written; a file
-//! is on disk before its line is.
+//! is on disk before its line is. Lines are written with the first file that is complete, since there is nothing to go on
+//! with before: with one file, that is shortly before the record is removed, and it may never take room on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -46,7 +47,10 @@ pub enum JournalError {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
+    /// Made with the first line that is written.
+    file: Option<File>,
+    /// Lines that are not written yet.
+    pending: Vec<u8>,
     started: String,
     files: BTreeSet<PathBuf>,
     pub(crate) tensors: BTreeMap<String, Noted>,
@@ -112,11 +116,8 @@ impl Journal {
             started: now.to_owned(),
             files: BTreeSet::new(),
             tensors: BTreeMap::new(),
-            file: File::options()
-                .create(true)
-                .append(true)
-                .open(&path)
-                .map_err(failed)?,
+            file: None,
+            pending: Vec::new(),
             path: path.clone(),
         };
         if let Some(Line::Conversion {
@@ -129,9 +130,11 @@ impl Journal {
             }
             journal.started = started;
         } else {
-            journal.file.set_len(0).map_err(failed)?;
+            if !text.is_empty() {
+                fs::remove_file(&path).map_err(failed)?;
+            }
             let started = journal.started.clone();
-            journal.write(&Line::Conversion { key, started })?;
+            journal.add(&Line::Conversion { key, started });
             return Ok(journal);
         }
         for line in lines {
@@ -143,7 +146,7 @@ impl Journal {
         }
         // A line that was cut off must not run into the next one.
         if !text.ends_with('\n') {
-            journal.file.write_all(b"\n").map_err(failed)?;
+            journal.pending.push(b'\n');
         }
         Ok(journal)
     }
@@ -160,41 +163,53 @@ impl Journal {
 
     /// Ends the record: the folder can be given its name.
     pub fn remove(self) -> Result<(), JournalError> {
-        fs::remove_file(&self.path).map_err(|source| JournalError::Io {
-            path: self.path.clone(),
-            source,
-        })
+        match fs::remove_file(&self.path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(JournalError::Io {
+                path: self.path,
+                source,
+            }),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn has(&self, path: &Path) -> bool {
         self.files.contains(path)
     }
 
-    pub(crate) fn note_tensor(&mut self, name: &str, noted: &Noted) -> Result<(), JournalError> {
-        self.write(&Line::Tensor {
+    pub(crate) fn note_tensor(&mut self, name: &str, noted: &Noted) {
+        self.add(&Line::Tensor {
             name: name.to_owned(),
             noted: noted.clone(),
-        })
+        });
     }
 
-    /// Notes that a file is complete and on disk.
+    /// Notes that a file is complete and on disk, and writes all that was noted before.
     pub(crate) fn note_file(&mut self, path: &Path) -> Result<(), JournalError> {
-        self.write(&Line::File {
+        self.add(&Line::File {
             path: path.to_owned(),
+        });
+        self.write().map_err(|source| JournalError::Io {
+            path: self.path.clone(),
+            source,
         })?;
         self.files.insert(path.to_owned());
         Ok(())
     }
 
-    fn write(&mut self, line: &Line) -> Result<(), JournalError> {
-        let mut text = serde_json::to_vec(line).expect("a line is plain data");
-        text.push(b'\n');
-        self.file
-            .write_all(&text)
-            .map_err(|source| JournalError::Io {
-                path: self.path.clone(),
-                source,
-            })
+    fn add(&mut self, line: &Line) {
+        let text = serde_json::to_vec(line).expect("a line is plain data");
+        self.pending.extend(text);
+        self.pending.push(b'\n');
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::options().create(true).append(true).open(&self.path)?),
+        };
+        file.write_all(&self.pending)?;
+        self.pending.clear();
+        Ok(())
     }
 }
 

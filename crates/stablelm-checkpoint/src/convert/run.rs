@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cast::cast;
+use crate::convert::disk::{reserve, sync_folder, write_at};
 use crate::convert::journal::{Journal, Noted};
 use crate::convert::lane::{Lane, Piece};
 use crate::convert::plan::{Content, Fill, Frame, Output, Part, Plan};
@@ -187,33 +188,6 @@ fn write_small(path: &Path, content: &[u8], sync: bool) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content)?;
     if sync { file.sync_all() } else { Ok(()) }
-}
-
-/// Makes new names in a folder survive a crash, where the system lets folders be opened.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
-}
-
-#[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let len = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        if len == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[len..];
-        offset += len as u64;
-    }
-    Ok(())
 }
 
 /// One thing for a thread to do.
@@ -464,7 +438,7 @@ impl Run<'_> {
 
     fn end(&self, pass: Pass<'_>, flushes: &Sender<Flush>) -> Result<(), ConvertError> {
         if pass.writing.is_none() || !self.noted.held().contains_key(&pass.content.parameter) {
-            self.remember(pass.content, pass.lane.finish())?;
+            self.remember(pass.content, pass.lane.finish());
         }
         match pass.writing {
             Some(writing) => self.close(writing, flushes),
@@ -472,21 +446,18 @@ impl Run<'_> {
         }
     }
 
-    fn remember(&self, content: &Content, noted: Noted) -> Result<(), ConvertError> {
+    fn remember(&self, content: &Content, noted: Noted) {
         if let Some(journal) = self.journal.held().as_deref_mut() {
-            journal
-                .note_tensor(&content.parameter, &noted)
-                .map_err(ConvertError::Journal)?;
+            journal.note_tensor(&content.parameter, &noted);
         }
         self.noted.held().insert(content.parameter.clone(), noted);
-        Ok(())
     }
 
     /// Begins a tensor of a file.
     fn open(&self, output: usize, part: usize) -> Result<Writing<'_>, ConvertError> {
         let (planned, open) = (&self.plan.outputs[output], &self.files[output]);
         let path = self.output.join(&planned.path);
-        let file = open.file(&path);
+        let file = open.file(&path, planned);
         let file = file.map_err(|source| write_error(&path, source))?;
         Ok(Writing {
             output,
@@ -583,12 +554,17 @@ fn write_frame(frame: &Frame, file: &File, crcs: &[u32]) -> io::Result<()> {
 
 impl OpenFile {
     /// Makes the file for the first tensor that is written to it.
-    fn file(&self, path: &Path) -> io::Result<Arc<File>> {
+    fn file(&self, path: &Path, planned: &Output) -> io::Result<Arc<File>> {
         let mut slot = self.file.held();
         if let Some(file) = slot.as_ref() {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(File::create(path)?);
+        let ends = planned
+            .parts
+            .iter()
+            .map(|part| part.offset + part.byte_len());
+        reserve(&file, ends.max().unwrap_or(0))?;
         *slot = Some(Arc::clone(&file));
         Ok(file)
     }

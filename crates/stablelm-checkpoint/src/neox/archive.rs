@@ -2,9 +2,9 @@
 //!
 //! Two kinds are read. Since PyTorch 1.6 files are zip archives: sizes and checksums come from the central directory,
 //! because PyTorch leaves them out of the local headers. Records are stored, so that their bytes can be used where they
-//! lie; a compressed one, which PyTorch never writes, is unpacked into memory. A record's CRC-32 is compared when it is
-//! first read: that costs one pass over bytes that are about to be read anyway, and no byte of a damaged record is ever
-//! handed on. (Doing it all while planning would read a large checkpoint twice.)
+//! lie; a compressed one, which PyTorch never writes, is unpacked into memory. A record's CRC-32 is taken of its bytes as
+//! they are first used, while they are in a core's cache, and compared with the last of them: whoever reads a damaged
+//! record to its end gets an error. (Doing it all while planning would read a large checkpoint twice.)
 //!
 //! Before, they were a stream: four pickles, the keys of the storages, then each storage's length and bytes. There is
 //! no checksum; lengths are held against the file.
@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::io::{self, Cursor, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use zip::{CompressionMethod, ZipArchive};
@@ -117,23 +118,66 @@ pub(crate) struct Archive {
 #[derive(Debug)]
 struct Record {
     content: Content,
-    /// Held while the checksum is taken, so that it is taken once.
+    /// Held while it is unpacked, so that it is unpacked once.
     busy: Mutex<()>,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// Bytes of the file; the checksum as stated, if there is one.
+    /// Bytes of the file, and their checksum if it states one.
     Stored {
         bytes: Range<usize>,
-        crc: Option<u32>,
-        found: OnceLock<u32>,
+        checksum: Option<Checksum>,
     },
     Deflated {
         index: usize,
         len: usize,
         inflated: OnceLock<Vec<u8>>,
     },
+}
+
+/// A record's CRC-32, taken from its first byte to its last as they are first used: bytes that have just been read are read
+/// again at little cost.
+#[derive(Debug)]
+struct Checksum {
+    expected: u32,
+    /// How many bytes are in it.
+    taken: AtomicUsize,
+    hasher: Mutex<crc32fast::Hasher>,
+    /// Of all bytes.
+    found: OnceLock<u32>,
+}
+
+impl Checksum {
+    fn new(expected: u32) -> Self {
+        Self {
+            expected,
+            taken: AtomicUsize::new(0),
+            hasher: Mutex::default(),
+            found: OnceLock::new(),
+        }
+    }
+
+    /// Takes the first `end` of the record's bytes. Returns the checksum when it is known and not the one expected.
+    fn take(&self, bytes: &[u8], end: usize, file: &MappedFile) -> Option<u32> {
+        let is_last = end == bytes.len();
+        if self.taken.load(Ordering::Acquire) < end || (is_last && self.found.get().is_none()) {
+            let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+            let start = self.taken.load(Ordering::Relaxed).min(end);
+            for part in bytes[start..end].chunks(CHECKED_LEN) {
+                hasher.update(part);
+                if part.len() == CHECKED_LEN {
+                    file.release(part);
+                }
+            }
+            self.taken.fetch_max(end, Ordering::Release);
+            if is_last {
+                self.found.get_or_init(|| hasher.clone().finalize());
+            }
+        }
+        let found = self.found.get().copied();
+        found.filter(|&found| found != self.expected)
+    }
 }
 
 impl Record {
@@ -195,25 +239,26 @@ impl Archive {
 
     /// Returns a record's bytes, after comparing their checksum when it has not been done yet.
     pub(crate) fn record(&self, name: &str) -> Result<&[u8], ArchiveError> {
+        self.record_for(name, usize::MAX)
+    }
+
+    /// Returns a record's bytes for a use of the first `end`: the checksum is compared once all of them are used.
+    pub(crate) fn record_for(&self, name: &str, end: usize) -> Result<&[u8], ArchiveError> {
         let record = self.find(name)?;
         match &record.content {
-            Content::Stored { bytes, crc, found } => {
+            Content::Stored { bytes, checksum } => {
                 let bytes = &self.file.bytes()[bytes.clone()];
-                let &Some(expected) = crc else {
+                let Some(checksum) = checksum else {
                     return Ok(bytes);
                 };
-                let found = found.get().copied().unwrap_or_else(|| {
-                    let _held = record.busy.lock().unwrap_or_else(PoisonError::into_inner);
-                    *found.get_or_init(|| self.checksum(bytes))
-                });
-                if found == expected {
-                    return Ok(bytes);
+                match checksum.take(bytes, end.min(bytes.len()), &self.file) {
+                    None => Ok(bytes),
+                    Some(found) => Err(ArchiveError::Checksum {
+                        record: name.to_owned(),
+                        expected: checksum.expected,
+                        found,
+                    }),
                 }
-                Err(ArchiveError::Checksum {
-                    record: name.to_owned(),
-                    expected,
-                    found,
-                })
             }
             Content::Deflated {
                 index,
@@ -244,18 +289,6 @@ impl Archive {
             .ok_or_else(|| ArchiveError::MissingRecord {
                 record: name.to_owned(),
             })
-    }
-
-    /// Takes the CRC-32 of bytes, part by part, and lets each part's pages go again.
-    fn checksum(&self, bytes: &[u8]) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        for part in bytes.chunks(CHECKED_LEN) {
-            hasher.update(part);
-            if part.len() == CHECKED_LEN {
-                self.file.release(part);
-            }
-        }
-        hasher.finalize()
     }
 
     fn inflate(&self, name: &str, index: usize, len: usize) -> Result<Vec<u8>, ArchiveError> {
@@ -322,8 +355,7 @@ fn find_record(
     };
     let content = Content::Stored {
         bytes,
-        crc: Some(entry.crc32()),
-        found: OnceLock::new(),
+        checksum: Some(Checksum::new(entry.crc32())),
     };
     Ok((name, Record::new(content)))
 }
@@ -361,8 +393,7 @@ fn legacy_records(path: &Path, bytes: &[u8]) -> Result<HashMap<String, Record>, 
     let stored = |bytes| {
         Record::new(Content::Stored {
             bytes,
-            crc: None,
-            found: OnceLock::new(),
+            checksum: None,
         })
     };
     let mut records = HashMap::with_capacity(list.len() + 1);
@@ -405,6 +436,34 @@ mod tests {
             zip.write_all(content).unwrap();
         }
         zip.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn a_checksum_is_compared_with_the_last_bytes_in_whatever_parts_they_are_used() {
+        let content: Vec<u8> = (0..40_000u32).map(|i| (i % 251) as u8).collect();
+        let whole = archive(&[("data/0", &content)], CompressionMethod::Stored);
+        let mut damaged = whole.clone();
+        let at = damaged.windows(40).position(|part| part == &content[..40]);
+        damaged[at.unwrap() + 123] ^= 1;
+        for (bytes, fails) in [(&whole, false), (&damaged, true)] {
+            for ends in [
+                [1_000, 20_000, 40_000],
+                [30_000, 10, usize::MAX],
+                [0, 7, 50_000],
+            ] {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                std::fs::write(file.path(), bytes).unwrap();
+                let mapped = MappedFile::open(file.path()).unwrap();
+                let archive = Archive::new(file.path(), mapped).unwrap();
+                let [first, second, last] = ends.map(|end| archive.record_for("data/0", end));
+                assert_eq!(first.unwrap().len(), content.len());
+                assert!(second.is_ok());
+                assert_eq!(last.is_err(), fails);
+                // From then on nothing of it is handed on.
+                assert_eq!(archive.record_for("data/0", 1).is_err(), fails);
+                assert_eq!(archive.record("data/0").is_err(), fails);
+            }
+        }
     }
 
     #[track_caller]

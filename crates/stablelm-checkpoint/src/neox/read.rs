@@ -772,9 +772,9 @@ impl NeoxSource {
 }
 
 impl Pieces for NeoxSource {
-    fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError> {
+    fn piece(&self, piece: &Piece, end: usize) -> Result<&[u8], NeoxReadError> {
         let file = &self.files[piece.file];
-        let bytes = file.record(&piece.record);
+        let bytes = file.record_for(&piece.record, piece.start.saturating_add(end));
         let bytes = bytes.map_err(|source| NeoxReadError::File {
             tensor: piece.record.clone(),
             path: file.path().to_owned(),

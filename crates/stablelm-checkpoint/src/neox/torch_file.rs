@@ -154,9 +154,9 @@ impl TorchFile {
         self.archive.mapped()
     }
 
-    /// Returns a record of the container, checked.
-    pub(crate) fn record(&self, name: &str) -> Result<&[u8], TorchFileError> {
-        Ok(self.archive.record(name)?)
+    /// Returns a record of the container for a use of its first `end` bytes, see [`Archive::record_for`].
+    pub(crate) fn record_for(&self, name: &str, end: usize) -> Result<&[u8], TorchFileError> {
+        Ok(self.archive.record_for(name, end)?)
     }
 
     /// Returns a checked tensor's bytes in C order: borrowed when they lie so, gathered otherwise.

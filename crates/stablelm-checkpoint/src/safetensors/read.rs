@@ -214,7 +214,7 @@ impl SafetensorsSource {
 }
 
 impl Pieces for SafetensorsSource {
-    fn piece(&self, piece: &Piece) -> Result<&[u8], NeoxReadError> {
+    fn piece(&self, piece: &Piece, _end: usize) -> Result<&[u8], NeoxReadError> {
         Ok(&self.files[piece.file].1.bytes()[piece.start..])
     }
 

@@ -83,7 +83,12 @@ fn nobody_goes_on_with_other_weights_or_options() {
     copy_folder(&variant.join("checkpoint"), copy.path());
     let input = open_at(copy.path());
     let first = plan(&input, &safetensors()).unwrap();
+    // Without a complete file there is nothing to go on with, and no record.
     drop(Journal::open(folder.path(), &first, &input, "then").unwrap());
+    assert!(!folder.path().join(JOURNAL_FILE).exists());
+    let mut journal = Journal::open(folder.path(), &first, &input, "then").unwrap();
+    convert(&first, &input, folder.path(), Some(&mut journal)).unwrap();
+    drop(journal);
     drop(Journal::open(folder.path(), &first, &input, "then").unwrap());
     let is_other = |result: Result<Journal, JournalError>| {
         assert!(matches!(result.unwrap_err(), JournalError::Other { .. }));
