@@ -11,7 +11,7 @@ use stablelm_model::{Dtype, Parameter, TensorInfo, TensorSource, TensorSourceErr
 use crate::cast::{cast, values};
 use crate::convert::plan::dtype_name;
 use crate::hash::TensorHashes;
-use crate::neox::read::NeoxReadError;
+use crate::neox::source::NeoxReadError;
 use crate::open::Checkpoint;
 use crate::stored::{Placement, matrix};
 use crate::stream::{Rows, RowsError, Tally};

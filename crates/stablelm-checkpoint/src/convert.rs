@@ -17,7 +17,7 @@ use stablelm_model::{ConfigError, Dtype, TensorSourceError};
 
 use crate::convert::journal::JournalError;
 use crate::neox::discover::NeoxLayout;
-use crate::neox::read::NeoxReadError;
+use crate::neox::source::NeoxReadError;
 
 /// What to convert to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -59,7 +59,7 @@ pub use neox::archive::ArchiveError;
 pub use neox::discover::NeoxLayout;
 pub use neox::names::MlpNaming;
 pub use neox::pickle::PickleError;
-pub use neox::read::NeoxReadError;
+pub use neox::source::NeoxReadError;
 pub use neox::torch_file::TorchFileError;
 pub use open::{
     Checkpoint, Details, Format, InputOptions, OpenError, OpenOptions, open, open_input,

@@ -6,6 +6,8 @@ mod masters;
 pub(crate) mod names;
 pub(crate) mod partitions;
 pub(crate) mod pickle;
+mod place;
 pub(crate) mod read;
+pub(crate) mod source;
 pub(crate) mod torch_file;
 pub(crate) mod write;

@@ -10,7 +10,8 @@ use stablelm_model::{ConfigError, Dtype, ModelConfig, TensorSource, parameters};
 
 use crate::neox::discover::{StepFiles, optimizer_place, plain_name};
 use crate::neox::names::MlpNaming;
-use crate::neox::read::{self as neox_read, NeoxSource};
+use crate::neox::read as neox_read;
+use crate::neox::source::NeoxSource;
 use crate::neox::torch_file::TorchFileError;
 use crate::safetensors::index::{INDEX_FILE, IndexError, SINGLE_FILE};
 use crate::safetensors::read::{SafetensorsError, SafetensorsSource};

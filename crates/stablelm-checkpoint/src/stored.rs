@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use stablelm_model::Dtype;
 
-use crate::neox::read::NeoxReadError;
+use crate::neox::source::NeoxReadError;
 
 /// A run of elements in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use stablelm_model::{Dtype, TensorInfo, TensorSource, TensorSourceError};
 use crate::cast::{NonFiniteCount, count_non_finite};
 use crate::convert::ConvertError;
 use crate::hash::hexadecimal;
-use crate::neox::read::NeoxReadError;
+use crate::neox::source::NeoxReadError;
 use crate::open::Checkpoint;
 use crate::sha256::Sha256;
 use crate::stored::{Chunks, Placement, matrix};

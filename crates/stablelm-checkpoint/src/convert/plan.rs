@@ -14,7 +14,7 @@ use crate::glob;
 use crate::hash::TensorHash;
 use crate::neox::names::NeoxTensor;
 use crate::neox::partitions::Rule;
-use crate::neox::read::NeoxSource;
+use crate::neox::source::NeoxSource;
 use crate::neox::write::TorchLayout;
 use crate::open::Checkpoint;
 use crate::stored::{NotCovered, Placement, Tile, check_cover, matrix};

@@ -13,7 +13,8 @@ use stablelm_model::Dtype;
 
 use crate::neox::discover::{StepFiles, optimizer_file_name, rank_file_name};
 use crate::neox::pickle::{Pickle, TensorView, Value, ValueId};
-use crate::neox::read::{Located, RankState, Reader, open_torch_file};
+use crate::neox::read::{RankState, Reader, open_torch_file};
+use crate::neox::source::Located;
 use crate::neox::torch_file::{TorchFile, TorchFileError, record_name};
 use crate::open::OpenError;
 use crate::stored::{Piece, Stored};

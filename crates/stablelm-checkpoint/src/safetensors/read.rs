@@ -13,7 +13,7 @@ use safetensors::SafeTensors;
 use stablelm_model::{Dtype, TensorInfo, TensorSource, TensorSourceError};
 
 use crate::mapped::MappedFile;
-use crate::neox::read::NeoxReadError;
+use crate::neox::source::NeoxReadError;
 use crate::open::OpenError;
 use crate::safetensors::index::parse_index;
 use crate::stored::{Piece, Pieces, Placement, Stored, Tile, matrix};
