@@ -3,8 +3,10 @@
 //! Both factors have one number format, f32, bf16 or f16; sums and products are f32. With f32 factors nothing is rounded
 //! to fewer bits on the way (no TF32).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
@@ -26,6 +28,17 @@ pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: CudaSlice<u8>,
     stream: Arc<CudaStream>,
+    /// What the library found best for products of a kind: it thinks longer than the device multiplies.
+    algorithms: Mutex<HashMap<Kind, Option<sys::cublasLtMatmulAlgo_t>>>,
+}
+
+/// Products that are made alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    number: sys::cudaDataType,
+    positions: usize,
+    rows: usize,
+    columns: usize,
 }
 
 // SAFETY: NVIDIA documents the handle as usable from several threads; the workspace is used in the stream's order.
@@ -65,6 +78,7 @@ impl Blas {
                 handle,
                 workspace,
                 stream: Arc::clone(stream),
+                algorithms: Mutex::default(),
             })),
             Err(error) => {
                 // SAFETY: nothing uses the handle.
@@ -95,7 +109,7 @@ impl Blas {
     ///
     /// As of [`multiply`](Self::multiply).
     unsafe fn try_multiply(&self, format: Format, product: Product) -> Result<bool, CublasError> {
-        let kind = match format {
+        let number = match format {
             Format::F32 => sys::cudaDataType::CUDA_R_32F,
             Format::Bf16 => sys::cudaDataType::CUDA_R_16BF,
             Format::F16 => sys::cudaDataType::CUDA_R_16F,
@@ -104,27 +118,48 @@ impl Blas {
         let single = sys::cudaDataType::CUDA_R_32F;
         // The library counts columns first: our [rows, columns] in C order is its columns by rows, and what it has to
         // transpose. Its result, rows by positions, is our [positions, rows].
-        let weights = Layout::new(kind, product.columns, product.rows)?;
-        let inputs = Layout::new(kind, product.columns, product.positions)?;
+        let weights = Layout::new(number, product.columns, product.rows)?;
+        let inputs = Layout::new(number, product.columns, product.positions)?;
         let outputs = Layout::new(single, product.rows, product.positions)?;
         let description = Description::new(single)?;
-        let preference = Preference::new(WORKSPACE)?;
+        let kind = Kind {
+            number,
+            positions: product.positions,
+            rows: product.rows,
+            columns: product.columns,
+        };
+        let mut algorithms = self
+            .algorithms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let algorithm = match algorithms.entry(kind) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let preference = Preference::new(WORKSPACE)?;
+                // SAFETY: all handles are alive.
+                let found = unsafe {
+                    result::get_matmul_algo_heuristic(
+                        self.handle,
+                        description.0,
+                        weights.0,
+                        inputs.0,
+                        outputs.0,
+                        outputs.0,
+                        preference.0,
+                    )
+                };
+                // There is none for rows that do not begin where the library wants them to, for example.
+                *new.insert(found.ok().map(|found| found.algo))
+            }
+        };
+        drop(algorithms);
+        let Some(algorithm) = algorithm else {
+            return Ok(false);
+        };
         let (one, zero) = (1f32, 0f32);
         // SAFETY: all handles are alive until the end of this function; the addresses are the caller's, and the
         // workspace is as long as the preference says.
         unsafe {
-            let Ok(found) = result::get_matmul_algo_heuristic(
-                self.handle,
-                description.0,
-                weights.0,
-                inputs.0,
-                outputs.0,
-                outputs.0,
-                preference.0,
-            ) else {
-                // Such as rows that do not begin where the library wants them to.
-                return Ok(false);
-            };
             result::matmul(
                 self.handle,
                 description.0,
@@ -138,7 +173,7 @@ impl Blas {
                 outputs.0,
                 product.output as *mut c_void,
                 outputs.0,
-                &raw const found.algo,
+                &raw const algorithm,
                 address(&self.workspace, &self.stream) as *mut c_void,
                 WORKSPACE,
                 self.stream.cu_stream().cast(),
