@@ -79,7 +79,7 @@ impl<'a> Batch<'a> {
         options: &'a GenerateOptions,
     ) -> Result<(), GenerateError> {
         assert!(self.has_room(), "every place is taken");
-        let mut text = Text::new(self.model.config(), prompt, options)?;
+        let mut text = Text::new(self.model, prompt, options)?;
         let started = Instant::now();
         let nth = self.free_place();
         if nth == self.places.len() {

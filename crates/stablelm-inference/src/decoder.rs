@@ -45,6 +45,9 @@ pub(crate) struct Decoder<B: Backend> {
     pub(crate) lm_head: Option<B::Matrix>,
 }
 
+/// Positions of a prompt that are fed at a time where a backend asks for nothing else.
+pub(crate) const PREFILL_CHUNK: usize = 512;
+
 /// Which positions' logits are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rows {
@@ -72,6 +75,11 @@ pub(crate) trait Network: Send + Sync {
 
     /// Makes place for sequences that are read side by side.
     fn start_many(&self) -> Box<dyn Sequences + '_>;
+
+    /// Returns how many positions of a prompt are best fed at a time.
+    fn prefill_chunk(&self) -> usize {
+        PREFILL_CHUNK
+    }
 }
 
 /// Sequences that are read side by side, counted from 0.

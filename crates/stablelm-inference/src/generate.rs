@@ -6,15 +6,12 @@ use std::time::Instant;
 use stablelm_model::ModelConfig;
 
 use crate::backend::BackendError;
-use crate::decoder::{Likeliest, Rows};
+use crate::decoder::{Likeliest, PREFILL_CHUNK, Rows};
 use crate::draw::choose;
 use crate::logprobs::{LogSoftmax, TokenLogprobs};
 use crate::model::Model;
 use crate::sample::{Sampling, SamplingError};
 use crate::session::Session;
-
-/// How many positions are fed at once; bounds the memory of activations and of prompt logits.
-pub(crate) const PREFILL_CHUNK: usize = 512;
 
 /// How far ahead the cache is reserved; beyond that it grows by doubling.
 pub(crate) const RESERVED_TOKENS: usize = 256;
@@ -157,7 +154,7 @@ pub(crate) fn write(
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
 ) -> Result<Generation, GenerateError> {
-    let mut text = Text::new(session.model().config(), prompt, options)?;
+    let mut text = Text::new(session.model(), prompt, options)?;
     let started = Instant::now();
     let reused_tokens = if options.prompt_logprobs {
         session.truncate(0);
@@ -208,6 +205,7 @@ pub(crate) type Feed<'a> = dyn FnMut(&[u32], Rows) -> Result<Vec<f32>, GenerateE
 pub(crate) struct Text<'a> {
     options: &'a GenerateOptions,
     padded_vocab_size: usize,
+    prefill_chunk: usize,
     prompt_len: usize,
     /// How long the history may get.
     most: usize,
@@ -224,10 +222,11 @@ pub(crate) struct Text<'a> {
 impl<'a> Text<'a> {
     /// Begins with a prompt, after making sure that it can be continued.
     pub(crate) fn new(
-        config: &ModelConfig,
+        model: &Model,
         prompt: &[u32],
         options: &'a GenerateOptions,
     ) -> Result<Self, GenerateError> {
+        let config = model.config();
         check_ids(config, prompt)?;
         options.sampling.validate()?;
         if options.vocab_size == 0 {
@@ -237,6 +236,7 @@ impl<'a> Text<'a> {
         Ok(Self {
             options,
             padded_vocab_size: config.padded_vocab_size,
+            prefill_chunk: model.prefill_chunk(),
             prompt_len: prompt.len(),
             most: most.min(config.max_position_embeddings),
             history: prompt.to_vec(),
@@ -253,15 +253,15 @@ impl<'a> Text<'a> {
         mut start: usize,
         feed: &mut Feed<'_>,
     ) -> Result<Vec<f32>, GenerateError> {
-        let rows = if self.options.prompt_logprobs {
-            Rows::All
+        let (rows, chunk) = if self.options.prompt_logprobs {
+            (Rows::All, PREFILL_CHUNK)
         } else {
-            Rows::Last
+            (Rows::Last, self.prefill_chunk)
         };
         self.timings.reused_tokens = start;
         self.timings.prefill_tokens = self.prompt_len - start;
         let mut last = Vec::new();
-        for chunk in self.history[start..].chunks(PREFILL_CHUNK) {
+        for chunk in self.history[start..].chunks(chunk) {
             let logits = feed(chunk, rows)?;
             if rows == Rows::All {
                 if start == 0 {

@@ -10,9 +10,9 @@ use crate::check::{LoadError, check};
 use crate::cpu::Cpu;
 use crate::cuda::Cuda;
 use crate::cuda::decode::CudaNetwork;
-use crate::decoder::{Network, Rows, Sequence, Sequences};
+use crate::decoder::{Network, PREFILL_CHUNK, Rows, Sequence, Sequences};
 use crate::device::Device;
-use crate::generate::{GenerateError, PREFILL_CHUNK, check_ids};
+use crate::generate::{GenerateError, check_ids};
 use crate::kv_cache::KvDtype;
 use crate::stored::WeightDtype;
 use crate::weights::{self, Kept};
@@ -163,6 +163,10 @@ impl Model {
 
     pub(crate) fn start(&self, reserve: usize) -> Result<Box<dyn Sequence + '_>, BackendError> {
         self.network.start(reserve)
+    }
+
+    pub(crate) fn prefill_chunk(&self) -> usize {
+        self.network.prefill_chunk()
     }
 
     pub(crate) fn start_many(&self) -> Box<dyn Sequences + '_> {

@@ -1,7 +1,7 @@
 //! How likely a model finds a given text.
 
 use crate::decoder::Rows;
-use crate::generate::{GenerateError, PREFILL_CHUNK, check_finite, check_ids};
+use crate::generate::{GenerateError, check_finite, check_ids};
 use crate::logprobs::LogSoftmax;
 use crate::model::Model;
 
@@ -18,7 +18,7 @@ pub fn score(model: &Model, ids: &[u32], first: usize) -> Result<Vec<f32>, Gener
     let start = first.saturating_sub(1).min(ids.len() - 1);
     let (context, scored) = ids[..ids.len() - 1].split_at(start);
     let mut sequence = model.start(ids.len() - 1)?;
-    for chunk in context.chunks(PREFILL_CHUNK) {
+    for chunk in context.chunks(model.prefill_chunk()) {
         sequence.feed(chunk, Rows::Last)?;
     }
     let mut logprobs = Vec::with_capacity(scored.len());

@@ -6,7 +6,7 @@
 //! the last bits of logits differ.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, PinnedHostSlice, sys};
 
@@ -19,7 +19,9 @@ use crate::cuda::matrix::{Format, Matrix};
 use crate::cuda::{
     Cuda, LARGEST_HEAD, THREADS, address, blocks, int, nonlinearity_number, scale, single,
 };
-use crate::decoder::{Decoder, Layer, Likeliest, Network, Residual, Rows, Sequence, Sequences};
+use crate::decoder::{
+    Decoder, Layer, Likeliest, Network, PREFILL_CHUNK, Residual, Rows, Sequence, Sequences,
+};
 use crate::kv_cache::KvCache;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
@@ -40,6 +42,7 @@ const LINEAR: i32 = -1;
 pub(crate) struct CudaNetwork {
     decoder: Decoder<Cuda>,
     is_fused: bool,
+    prefill_chunk: OnceLock<usize>,
 }
 
 impl CudaNetwork {
@@ -50,7 +53,11 @@ impl CudaNetwork {
                 "the network does not fit the fused kernels: tokens go one kernel an operation"
             );
         }
-        Self { decoder, is_fused }
+        Self {
+            decoder,
+            is_fused,
+            prefill_chunk: OnceLock::new(),
+        }
     }
 }
 
@@ -86,6 +93,28 @@ impl Network for CudaNetwork {
 
     fn start_many(&self) -> Box<dyn Sequences + '_> {
         self.decoder.start_many()
+    }
+
+    fn prefill_chunk(&self) -> usize {
+        *self
+            .prefill_chunk
+            .get_or_init(|| prefill_chunk(&self.decoder))
+    }
+}
+
+/// Positions of a prompt fed at a time where memory allows: as many as give each multiprocessor of the largest devices tiles
+/// of every matrix.
+const LARGE_PREFILL_CHUNK: usize = 2048;
+
+/// Returns how many positions of a prompt to feed at a time: many, if their activations take a quarter of what is free.
+fn prefill_chunk(decoder: &Decoder<Cuda>) -> usize {
+    let inner = decoder.layers.iter().map(|layer| layer.mlp.up.weight.rows);
+    // The residual stream, its normalization, queries, keys, values and what is rounded of them; gate, up and their product.
+    let numbers = 6 * decoder.embed_tokens.columns + 3 * inner.max().unwrap_or(0);
+    let needed = LARGE_PREFILL_CHUNK * numbers * size_of::<f32>();
+    match decoder.backend.context.mem_get_info() {
+        Ok((free, _)) if needed <= free / 4 => LARGE_PREFILL_CHUNK,
+        _ => PREFILL_CHUNK,
     }
 }
 
