@@ -266,7 +266,7 @@ static float rounded_as(int format, float value) {
 static double rounding_as(int format) { return format == CACHE_F32 ? 0 : format == CACHE_F16 ? 1 / 2048.0 : 1 / 16.0; }
 
 // Memory that is taken for whatever a kernel takes.
-struct Place {
+struct Memory {
     void* address;
     template <class T> operator T*() const { return (T*)address; }
 };
@@ -288,7 +288,7 @@ struct Cache {
             singles[at] = read(at);
         }
     }
-    Place place() { return {room.data()}; }
+    Memory place() { return {room.data()}; }
     float read(size_t at) const { return read_as(format, room.data(), at); }
     float at(int head, int position, int dim) const { return singles[((size_t)head * capacity + position) * head_dim + dim]; }
 };

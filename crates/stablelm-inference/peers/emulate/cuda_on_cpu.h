@@ -3,8 +3,11 @@
 // Shows whether the arithmetic and the indexes of a kernel are right, and whether all threads meet at the same barriers.
 // Shows nothing of races between blocks, which run one after the other here, nor of speed.
 
+#if !defined(__x86_64__)
 #include <ucontext.h>
+#endif
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -73,28 +76,65 @@ inline uint16_t round_brain(float value) {
 }
 
 // What a thread waits for.
-enum Wait { NOTHING, WARP_MEETS, BLOCK_MEETS, END };
+enum Wait { NOTHING, WARP_MEETS, BLOCK_MEETS, KERNELS_BEFORE, END };
+
+// Where a thread, or the scheduler, goes on: a stack of its own, and what lies on it.
+#if defined(__x86_64__)
+// The registers that a function has to leave as they were are on the stack; a switch takes a few nanoseconds, where
+// `swapcontext` asks the system for the mask of signals each time.
+struct Place { void* stack; };
+extern "C" __attribute__((naked, noinline, visibility("hidden"))) inline void switch_to(Place*, const Place*) {
+    asm("pushq %rbp\n pushq %rbx\n pushq %r12\n pushq %r13\n pushq %r14\n pushq %r15\n"
+        "movq %rsp, (%rdi)\n movq (%rsi), %rsp\n"
+        "popq %r15\n popq %r14\n popq %r13\n popq %r12\n popq %rbx\n popq %rbp\n ret");
+}
+inline void begin_at(Place& place, char* stack, size_t bytes, void (*main)()) {
+    // As after a call: the return address, which is never used, is 8 bytes above a multiple of 16.
+    void** top = (void**)((uintptr_t)(stack + bytes) / 16 * 16);
+    *--top = nullptr;
+    *--top = (void*)main;
+    place.stack = top - 6;
+}
+#else
+struct Place { ucontext_t context; };
+inline void switch_to(Place* from, const Place* to) { swapcontext(&from->context, &to->context); }
+inline void begin_at(Place& place, char* stack, size_t bytes, void (*main)()) {
+    getcontext(&place.context);
+    place.context.uc_stack.ss_sp = stack;
+    place.context.uc_stack.ss_size = bytes;
+    place.context.uc_link = nullptr;
+    makecontext(&place.context, main, 0);
+}
+#endif
 
 struct Thread {
-    ucontext_t context;
+    Place place;
     Index index;
     Wait waits;
-    float lane_value;
-    uint32_t left[4], right[2];
+    // What lanes show each other; those that are ahead already write the other one.
+    int turn;
+    float lane_value[2];
+    uint32_t left[2][4], right[2][2];
 };
 
 static const int MOST_THREADS = 256, LANES = 32;
-static const size_t STACK = 64 << 10;
+// A little off a round number: else the ends of all stacks would want the same places of the processor's caches.
+static const size_t STACK = (64 << 10) + 320;
 static std::vector<Thread> threads(MOST_THREADS);
 static std::vector<char> stacks(MOST_THREADS * STACK);
-static ucontext_t scheduler;
+static Place scheduler;
 static Thread* current;
 static Index block_index, grid_size, block_size;
 // Whether the last thread begins: what holds in both orders does not rest on a barrier that is missing.
 static bool backwards = false;
 static std::function<void()> body;
-// Shared memory that is asked for with the launch.
-alignas(16) static float dynamic_shared[12 << 10];
+// Of the kernel that runs, for messages.
+static const char* kernel_name = "a kernel";
+// Shared memory that is asked for with the launch. Its end is where `shared_room` ends.
+static const size_t MOST_SHARED = 48 << 10;
+alignas(16) static char shared_room_here[MOST_SHARED];
+static char* shared_room = shared_room_here;
+static float* dynamic_shared;
 
 #define threadIdx (current->index)
 #define blockIdx block_index
@@ -103,23 +143,29 @@ alignas(16) static float dynamic_shared[12 << 10];
 
 inline void wait_for(Wait wait) {
     current->waits = wait;
-    swapcontext(&current->context, &scheduler);
+    switch_to(&current->place, &scheduler);
+}
+// `griddepcontrol.wait`. A launch may begin before the kernels that it follows have ended; then this is called when all
+// threads of a block have come to where those must have ended.
+static std::function<void()> kernels_before;
+inline void wait_for_kernels_before() {
+    if (kernels_before) wait_for(KERNELS_BEFORE);
 }
 inline void __syncthreads() { wait_for(BLOCK_MEETS); }
 inline float __shfl_xor_sync(uint32_t, float value, int distance) {
     Thread* self = current;
-    self->lane_value = value;
+    int turn = self->turn ^= 1;
+    self->lane_value[turn] = value;
     wait_for(WARP_MEETS);
-    float other = threads[self->index.x ^ distance].lane_value;
-    wait_for(WARP_MEETS);
-    return other;
+    return threads[self->index.x ^ distance].lane_value[turn];
 }
 
 // `mma.m16n8k16` of halves: each lane shows its parts of both factors, and sums its part of the result from those of all.
 inline void warp_multiply(float* sums, const uint32_t* left, const uint32_t* right) {
     Thread* self = current;
-    memcpy(self->left, left, sizeof self->left);
-    memcpy(self->right, right, sizeof self->right);
+    int turn = self->turn ^= 1;
+    memcpy(self->left[turn], left, sizeof self->left[turn]);
+    memcpy(self->right[turn], right, sizeof self->right[turn]);
     wait_for(WARP_MEETS);
     unsigned first = self->index.x / LANES * LANES, lane = self->index.x % LANES;
     auto half = [](const uint32_t* words, int word, int part) { return widen_half(words[word] >> (16 * part) & 0xffff); };
@@ -130,29 +176,51 @@ inline void warp_multiply(float* sums, const uint32_t* left, const uint32_t* rig
             // Which lane has the number, in which of its words.
             const Thread& has_left = threads[first + row % 8 * 4 + k % 8 / 2];
             const Thread& has_right = threads[first + column * 4 + k % 8 / 2];
-            sum += half(has_left.left, row / 8 + k / 8 * 2, k % 2) * half(has_right.right, k / 8, k % 2);
+            sum += half(has_left.left[turn], row / 8 + k / 8 * 2, k % 2) * half(has_right.right[turn], k / 8, k % 2);
         }
         sums[at] += sum;
     }
-    wait_for(WARP_MEETS);
 }
 
 inline void thread_main() {
     body();
-    current->waits = END;
-    swapcontext(&current->context, &scheduler);
+    wait_for(END);
 }
 
-// Lets those go on that have all met: the threads from `first` on that have not ended.
+// Lets those go on that have all met: the threads from `first` on. Threads that have ended count for a block's barriers,
+// and not for those of a warp, where every lane has to take part.
 inline bool release(unsigned first, unsigned count, Wait wait) {
     bool any = false;
     for (unsigned at = first; at < first + count; at++) {
-        if (threads[at].waits != wait && threads[at].waits != END) return false;
+        bool is_there = threads[at].waits == wait || (wait == BLOCK_MEETS && threads[at].waits == END);
+        if (!is_there) return false;
         any |= threads[at].waits == wait;
     }
     for (unsigned at = first; at < first + count; at++) {
         if (threads[at].waits == wait) threads[at].waits = NOTHING;
     }
+    return any;
+}
+
+// Runs the lanes of a warp until they wait for the rest of the block, or have ended.
+inline void run_warp(unsigned first, unsigned count) {
+    do {
+        for (unsigned turn = 0; turn < count; turn++) {
+            current = &threads[first + (backwards ? count - 1 - turn : turn)];
+            if (current->waits == NOTHING) switch_to(&scheduler, &current->place);
+        }
+    } while (release(first, count, WARP_MEETS));
+}
+
+// Lets those go on that wait for the kernels before, when no others can.
+inline bool end_kernels_before(unsigned count) {
+    bool any = false;
+    for (unsigned at = 0; at < count; at++) {
+        if (threads[at].waits != KERNELS_BEFORE) continue;
+        threads[at].waits = NOTHING;
+        any = true;
+    }
+    if (any) kernels_before();
     return any;
 }
 
@@ -162,43 +230,42 @@ inline void run_block() {
         Thread& thread = threads[at];
         thread.index = {at, 0, 0};
         thread.waits = NOTHING;
-        getcontext(&thread.context);
-        thread.context.uc_stack.ss_sp = stacks.data() + at * STACK;
-        thread.context.uc_stack.ss_size = STACK;
-        thread.context.uc_link = nullptr;
-        makecontext(&thread.context, thread_main, 0);
+        thread.turn = 0;
+        begin_at(thread.place, stacks.data() + at * STACK, STACK, thread_main);
     }
-    for (bool goes_on = true; goes_on;) {
-        goes_on = false;
-        for (unsigned turn = 0; turn < count; turn++) {
-            unsigned at = backwards ? count - 1 - turn : turn;
-            if (threads[at].waits != NOTHING) continue;
-            current = &threads[at];
-            swapcontext(&scheduler, &current->context);
-            goes_on = true;
+    do {
+        unsigned warps = (count + LANES - 1) / LANES;
+        for (unsigned turn = 0; turn < warps; turn++) {
+            unsigned first = (backwards ? warps - 1 - turn : turn) * LANES;
+            run_warp(first, std::min<unsigned>(LANES, count - first));
         }
-        for (unsigned warp = 0; warp < count; warp += LANES) goes_on |= release(warp, LANES, WARP_MEETS);
-        goes_on |= release(0, count, BLOCK_MEETS);
-    }
+    } while (release(0, count, BLOCK_MEETS) || end_kernels_before(count));
     for (unsigned at = 0; at < count; at++) {
         if (threads[at].waits != END) {
-            fprintf(stderr, "thread %u waits for others that have gone another way\n", at);
+            fprintf(stderr, "%s: thread %u waits for others that have gone another way\n", kernel_name, at);
             exit(1);
+        }
+    }
+}
+
+// Runs a kernel: `thread` is what each of its threads does.
+inline void run_grid(Index grid, unsigned count, size_t shared_bytes, const std::function<void()>& thread) {
+    grid_size = grid;
+    block_size = {count, 1, 1};
+    body = thread;
+    size_t shared = (shared_bytes + 15) / 16 * 16;
+    dynamic_shared = (float*)(shared_room + MOST_SHARED - shared);
+    // What a block leaves in shared memory is of no use to the next; the last first, so that none relies on the order.
+    for (unsigned y = grid.y; y-- > 0;) {
+        for (unsigned x = grid.x; x-- > 0;) {
+            block_index = {x, y, 0};
+            memset(dynamic_shared, 0xff, shared);
+            run_block();
         }
     }
 }
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), Index grid, unsigned count, Arguments... arguments) {
-    grid_size = grid;
-    block_size = {count, 1, 1};
-    body = [&] { kernel(arguments...); };
-    // What a block leaves in shared memory is of no use to the next; the last first, so that none relies on the order.
-    for (unsigned y = grid.y; y-- > 0;) {
-        for (unsigned x = grid.x; x-- > 0;) {
-            block_index = {x, y, 0};
-            for (float& value : dynamic_shared) value = NAN;
-            run_block();
-        }
-    }
+    run_grid(grid, count, MOST_SHARED, [&] { kernel(arguments...); });
 }
