@@ -141,10 +141,36 @@ static float* dynamic_shared;
 #define gridDim grid_size
 #define blockDim block_size
 
+// Lets another thread of the warp go on that can, or the scheduler.
 inline void wait_for(Wait wait) {
-    current->waits = wait;
-    switch_to(&current->place, &scheduler);
+    Thread* self = current;
+    self->waits = wait;
+    unsigned first = self->index.x / LANES * LANES, lanes = std::min<unsigned>(LANES, block_size.x - first);
+    const Place* to = &scheduler;
+    for (unsigned step = 1, at = self->index.x - first; step < lanes; step++) {
+        at = backwards ? (at ? at : lanes) - 1 : at + 1 < lanes ? at + 1 : 0;
+        if (threads[first + at].waits != NOTHING) continue;
+        current = &threads[first + at];
+        to = &current->place;
+        break;
+    }
+    switch_to(&self->place, to);
 }
+
+// How many lanes of each warp wait for the others.
+static unsigned num_meeting[MOST_THREADS / LANES];
+
+// Waits for all lanes of the warp, each of which has to take part: the last one to come goes on, and lets the others.
+inline void meet_warp() {
+    unsigned warp = current->index.x / LANES;
+    if (++num_meeting[warp] < LANES) {
+        wait_for(WARP_MEETS);
+        return;
+    }
+    num_meeting[warp] = 0;
+    for (unsigned lane = 0; lane < LANES; lane++) threads[warp * LANES + lane].waits = NOTHING;
+}
+
 // `griddepcontrol.wait`. A launch may begin before the kernels that it follows have ended; then this is called when all
 // threads of a block have come to where those must have ended.
 static std::function<void()> kernels_before;
@@ -156,7 +182,7 @@ inline float __shfl_xor_sync(uint32_t, float value, int distance) {
     Thread* self = current;
     int turn = self->turn ^= 1;
     self->lane_value[turn] = value;
-    wait_for(WARP_MEETS);
+    meet_warp();
     return threads[self->index.x ^ distance].lane_value[turn];
 }
 
@@ -166,7 +192,7 @@ inline void warp_multiply(float* sums, const uint32_t* left, const uint32_t* rig
     int turn = self->turn ^= 1;
     memcpy(self->left[turn], left, sizeof self->left[turn]);
     memcpy(self->right[turn], right, sizeof self->right[turn]);
-    wait_for(WARP_MEETS);
+    meet_warp();
     unsigned first = self->index.x / LANES * LANES, lane = self->index.x % LANES;
     auto half = [](const uint32_t* words, int word, int part) { return widen_half(words[word] >> (16 * part) & 0xffff); };
     for (int at = 0; at < 4; at++) {
@@ -187,29 +213,17 @@ inline void thread_main() {
     wait_for(END);
 }
 
-// Lets those go on that have all met: the threads from `first` on. Threads that have ended count for a block's barriers,
-// and not for those of a warp, where every lane has to take part.
-inline bool release(unsigned first, unsigned count, Wait wait) {
+// Lets the threads of a block go on when all that have not ended have met.
+inline bool release_block(unsigned count) {
     bool any = false;
-    for (unsigned at = first; at < first + count; at++) {
-        bool is_there = threads[at].waits == wait || (wait == BLOCK_MEETS && threads[at].waits == END);
-        if (!is_there) return false;
-        any |= threads[at].waits == wait;
+    for (unsigned at = 0; at < count; at++) {
+        if (threads[at].waits != BLOCK_MEETS && threads[at].waits != END) return false;
+        any |= threads[at].waits == BLOCK_MEETS;
     }
-    for (unsigned at = first; at < first + count; at++) {
-        if (threads[at].waits == wait) threads[at].waits = NOTHING;
+    for (unsigned at = 0; at < count; at++) {
+        if (threads[at].waits == BLOCK_MEETS) threads[at].waits = NOTHING;
     }
     return any;
-}
-
-// Runs the lanes of a warp until they wait for the rest of the block, or have ended.
-inline void run_warp(unsigned first, unsigned count) {
-    do {
-        for (unsigned turn = 0; turn < count; turn++) {
-            current = &threads[first + (backwards ? count - 1 - turn : turn)];
-            if (current->waits == NOTHING) switch_to(&scheduler, &current->place);
-        }
-    } while (release(first, count, WARP_MEETS));
 }
 
 // Lets those go on that wait for the kernels before, when no others can.
@@ -233,13 +247,17 @@ inline void run_block() {
         thread.turn = 0;
         begin_at(thread.place, stacks.data() + at * STACK, STACK, thread_main);
     }
+    memset(num_meeting, 0, sizeof num_meeting);
     do {
         unsigned warps = (count + LANES - 1) / LANES;
         for (unsigned turn = 0; turn < warps; turn++) {
-            unsigned first = (backwards ? warps - 1 - turn : turn) * LANES;
-            run_warp(first, std::min<unsigned>(LANES, count - first));
+            unsigned first = (backwards ? warps - 1 - turn : turn) * LANES, lanes = std::min<unsigned>(LANES, count - first);
+            // Each lets the next one go on; back here, none of them can.
+            current = &threads[backwards ? first + lanes - 1 : first];
+            for (unsigned lane = 0; lane < lanes && current->waits != NOTHING; lane++) current = &threads[first + lane];
+            if (current->waits == NOTHING) switch_to(&scheduler, &current->place);
         }
-    } while (release(0, count, BLOCK_MEETS) || end_kernels_before(count));
+    } while (release_block(count) || end_kernels_before(count));
     for (unsigned at = 0; at < count; at++) {
         if (threads[at].waits != END) {
             fprintf(stderr, "%s: thread %u waits for others that have gone another way\n", kernel_name, at);
@@ -247,6 +265,9 @@ inline void run_block() {
         }
     }
 }
+
+// What is done around each block, if anything.
+static std::function<void()> block_begins, block_ends;
 
 // Runs a kernel: `thread` is what each of its threads does.
 inline void run_grid(Index grid, unsigned count, size_t shared_bytes, const std::function<void()>& thread) {
@@ -260,7 +281,9 @@ inline void run_grid(Index grid, unsigned count, size_t shared_bytes, const std:
         for (unsigned x = grid.x; x-- > 0;) {
             block_index = {x, y, 0};
             memset(dynamic_shared, 0xff, shared);
+            if (block_begins) block_begins();
             run_block();
+            if (block_ends) block_ends();
         }
     }
 }

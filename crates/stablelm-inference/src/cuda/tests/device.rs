@@ -215,9 +215,10 @@ fn products_are_sums_of_the_very_weights() {
     let Some((cuda, _)) = device() else { return };
     let cpu = cpu();
     for (rows, columns) in [(1, 64), (33, 160), (257, 2560), (64, 36)] {
-        // With 16 bits, activations are rounded for products of many rows: to 8 or 11 bits.
+        // With 16 bits, activations are rounded for products of many rows: to 8 or 11 bits. In f32, sums over thousands of
+        // products one after the other are rounded each time.
         for (dtype, rounding) in [
-            (WeightDtype::F32, 1e-6),
+            (WeightDtype::F32, 4e-6),
             (WeightDtype::Bf16, 1e-2),
             (WeightDtype::F16, 2e-3),
         ] {
@@ -234,7 +235,7 @@ fn products_are_sums_of_the_very_weights() {
         let there = cpu.load_blocks(&blocks).unwrap();
         let weights = cpu.embed(&there, &ids).unwrap().values;
         let matrix = cuda.load_blocks(&blocks).unwrap();
-        check_products(&cuda, format.as_str(), &matrix, &weights, 1e-6);
+        check_products(&cuda, format.as_str(), &matrix, &weights, 4e-6);
     }
     for encoding in [Encoding::Q8_0, Encoding::Q4K] {
         let matrix = plain(67, 768, WeightDtype::Bf16);
@@ -242,7 +243,7 @@ fn products_are_sums_of_the_very_weights() {
         let there = cpu.quantize(&matrix, encoding).unwrap();
         let weights = cpu.embed(&there, &ids).unwrap().values;
         let matrix = cuda.quantize(&matrix, encoding).unwrap();
-        check_products(&cuda, "quantized", &matrix, &weights, 1e-6);
+        check_products(&cuda, "quantized", &matrix, &weights, 4e-6);
     }
 }
 
