@@ -87,6 +87,10 @@ check-kernels *options:
 emulate-kernels:
     python3 crates/stablelm-inference/peers/emulate_kernels.py --folder {{ target }}/emulate
 
+# The device tests and the command with a stand-in for NVIDIA's driver, whose work runs as late as it may; `--orders` has more
+emulate-device *options:
+    python3 crates/stablelm-inference/peers/emulate_driver.py --folder {{ target }}/emulate-device {{ options }}
+
 # On a machine with a GPU: device tests, reference values, and speed beside transformers (ten minutes)
 gpu-check *options:
     python3 crates/stablelm-inference/peers/gpu_check.py --folder {{ target }}/gpu-check {{ options }}

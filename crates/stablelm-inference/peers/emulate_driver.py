@@ -84,6 +84,22 @@ class Runner:
         return total
 
 
+def faults(driver):
+    """Returns the mistakes that the stand-in for the driver has to notice, as tasks."""
+    sys.path.insert(0, str(HERE))
+    from faults import MISTAKES
+
+    def task(name, says):
+        words = [sys.executable, HERE / "faults.py", driver / "libcuda.so.1", name]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if (done.returncode == 0) != (says is None) or (says or "") not in done.stderr:
+            raise RuntimeError(f"ended with {done.returncode}: {done.stderr}")
+        return "ok" if says is None else "noticed"
+
+    named = [(mistake.__name__, says) for mistake, says in MISTAKES.items()]
+    return [(f"stand-in, {name}", lambda name=name, says=says: task(name, says)) for name, says in named]
+
+
 def each(tasks):
     """Runs tasks side by side, tells each, and returns how many failed."""
     failed = 0
@@ -248,8 +264,8 @@ def main():
     options.folder = options.folder.resolve()
     tests = options.tests or built(["test", "-p", "stablelm-inference", "--lib", "--no-run"], "stablelm_inference")
     options.stablelm = options.stablelm or built(["build", "--bin", "stablelm"], "stablelm")
-    runner = Runner(options.folder, *build(options.folder))
-    tasks = []
+    driver, blas = build(options.folder)
+    runner, tasks = Runner(options.folder, driver, blas), faults(driver)
     for order in options.orders:
         tasks += device_tests(runner, tests, order, False)
         tasks += checkpoints(runner, options, order)

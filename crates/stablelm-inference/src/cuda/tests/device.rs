@@ -418,8 +418,10 @@ fn whole_networks_give_the_processor_s_logits() {
 #[test]
 fn tokens_that_the_device_chooses_are_those_that_the_host_would() {
     let Some((_, ordinal)) = device() else { return };
-    for config in CONFIGS {
-        for dtype in [WeightDtype::F32, WeightDtype::Bf16] {
+    for (nth, config) in CONFIGS.into_iter().enumerate() {
+        let dtypes = [WeightDtype::F32, WeightDtype::Bf16];
+        // Of formats, one network says as much as all.
+        for dtype in dtypes.into_iter().take(if nth == 0 { 2 } else { 1 }) {
             let model = random_model(config, Device::Cuda(ordinal), dtype, None);
             // The cache begins small, and grows on the way.
             let mut session = Session::new(&model, 16).unwrap();
@@ -438,14 +440,14 @@ fn tokens_that_the_device_chooses_are_those_that_the_host_would() {
                     session.generate(&prompt, &options, &mut |_| ControlFlow::Continue(()));
                 written.unwrap()
             };
-            let on_device = write(None, Vec::new(), 300).ids;
+            let on_device = write(None, Vec::new(), 250).ids;
             // Log-probabilities need the logits, and the host chooses.
-            let on_host = write(Some(0), Vec::new(), 300).ids;
+            let on_host = write(Some(0), Vec::new(), 250).ids;
             assert_eq!(on_device, on_host, "{config} {dtype}");
             // One that ends early leaves a step too many behind, which the next text overwrites.
             let end = on_host[10];
             let len = on_host.iter().position(|id| *id == end).unwrap() + 1;
-            let short = write(None, vec![end], 300);
+            let short = write(None, vec![end], 250);
             assert_eq!(short.finish_reason, FinishReason::Stop, "{config} {dtype}");
             assert_eq!(short.ids, on_host[..len], "{config} {dtype}");
             assert_eq!(write(None, Vec::new(), 40).ids, on_host[..40]);
