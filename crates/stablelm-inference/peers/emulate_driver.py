@@ -265,7 +265,8 @@ def main():
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     options.folder = options.folder.resolve()
-    tests = options.tests or built(["test", "-p", "stablelm-inference", "--lib", "--no-run"], "stablelm_inference")
+    # The workspace's tests as CI has made them already.
+    tests = options.tests or built(["test", "--workspace", "--lib", "--no-run"], "stablelm_inference")
     options.stablelm = options.stablelm or built(["build", "--bin", "stablelm"], "stablelm")
     driver, blas = build(options.folder)
     runner, tasks = Runner(options.folder, driver, blas), faults(driver)

@@ -59,7 +59,8 @@ def compile(output, text, *options):
     """Compiles C++ where it is not the text that was compiled last."""
     compiler = os.environ.get("CXX", "c++")
     # Products and sums are rounded one by one, as the checks of exact weights expect.
-    words = [compiler, "-std=c++17", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused", "-Wno-sign-compare"]
+    words = [compiler, "-std=c++17", "-ffp-contract=off", "-fno-strict-aliasing"]
+    words += ["-Wall", "-Wno-unknown-pragmas", "-Wno-unused", "-Wno-sign-compare"]
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists() and " f16c" in cpuinfo.read_text():
         # Halves are converted by an instruction; else by a function of the compiler's, far slower.

@@ -873,7 +873,8 @@ struct Hidden {
             auto [address, bytes] = written[at];
             for (size_t byte = 0; byte < bytes; byte++) {
                 if (((unsigned char*)address)[byte] == 0xff) continue;
-                fprintf(stderr, "CUDA stand-in: kernel %s writes, before it waits, where others before it have written\n", running);
+                fprintf(
+                    stderr, "CUDA stand-in: kernel %s writes, before it waits, where others before it have written\n", running);
                 exit(1);
             }
             memcpy((void*)address, values[at].data(), bytes);
@@ -882,7 +883,8 @@ struct Hidden {
     }
 };
 
-static void run_kernel(const Kernel& kernel, Index grid, unsigned threads, size_t shared, std::vector<char>& values, bool is_early) {
+static void run_kernel(
+    const Kernel& kernel, Index grid, unsigned threads, size_t shared, std::vector<char>& values, bool is_early) {
     std::vector<void*> places;
     size_t at = 0;
     for (size_t bytes : kernel.parameter_bytes) {
