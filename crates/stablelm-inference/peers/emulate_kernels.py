@@ -19,7 +19,8 @@ def main():
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     program = arguments.folder / "emulate"
-    compile(program, sources() + (HERE / "checks.cpp").read_text(), "-O1")
+    checks = [(HERE / name).read_text() for name in ["checks.cpp", "checks_many.cpp"]]
+    compile(program, "".join([sources(), *checks]), "-O1")
     sys.exit(subprocess.run([program]).returncode)
 
 

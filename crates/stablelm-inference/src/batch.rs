@@ -28,9 +28,16 @@ pub struct Batch<'a> {
 struct Place<'a> {
     key: u64,
     text: Text<'a>,
-    /// Those after the text's last token.
-    logits: Vec<f32>,
+    next: Next,
     decoding: Instant,
+}
+
+/// What the text's last token has led to.
+enum Next {
+    /// The logits after it.
+    Logits(Vec<f32>),
+    /// The likeliest token, unless logits were not finite.
+    Likeliest(Option<u32>),
 }
 
 /// A text that has come to its end, under the key that it was pushed with.
@@ -96,7 +103,7 @@ impl<'a> Batch<'a> {
         self.places[nth] = Some(Place {
             key,
             text,
-            logits,
+            next: Next::Logits(logits),
             decoding: Instant::now(),
         });
         Ok(())
@@ -114,15 +121,17 @@ impl<'a> Batch<'a> {
         let mut tokens = Vec::new();
         for (nth, place) in self.places.iter_mut().enumerate() {
             let Some(Place {
-                key, text, logits, ..
+                key, text, next, ..
             }) = place
             else {
                 continue;
             };
-            let added = match text.finish_reason {
+            let mut on_token = |token: &GeneratedToken| on_token(*key, token);
+            let added = match (text.finish_reason, &*next) {
                 // There was no room for a single token.
-                Some(_) => Ok(()),
-                None => text.add(logits, &mut |token| on_token(*key, token)),
+                (Some(_), _) => Ok(()),
+                (None, Next::Logits(logits)) => text.add(logits, &mut on_token),
+                (None, Next::Likeliest(id)) => text.add_chosen(*id, &mut on_token),
             };
             if added.is_ok() && text.finish_reason.is_none() {
                 tokens.push((nth, text.last()));
@@ -132,15 +141,47 @@ impl<'a> Batch<'a> {
             }
         }
         if !tokens.is_empty() {
-            let logits = self.sequences.step(&tokens)?;
-            let rows = logits.chunks_exact(self.model.config().padded_vocab_size);
-            for (place, row) in self.places.iter_mut().flatten().zip(rows) {
-                place.logits.clear();
-                place.logits.extend_from_slice(row);
-            }
+            self.feed(&tokens)?;
         }
         Ok(finished)
     }
+
+    /// Feeds the last tokens of the texts that are being written, by their places.
+    fn feed(&mut self, tokens: &[(usize, u32)]) -> Result<(), GenerateError> {
+        let choosable = likeliest_below(self.places.iter().flatten());
+        let places = self.places.iter_mut().flatten();
+        if let Some(choosable) = choosable
+            && let Some(chosen) = self.sequences.step_likeliest(tokens, choosable)?
+        {
+            for (place, id) in places.zip(chosen) {
+                place.next = Next::Likeliest(id);
+            }
+            return Ok(());
+        }
+        let logits = self.sequences.step(tokens)?;
+        let rows = logits.chunks_exact(self.model.config().padded_vocab_size);
+        for (place, row) in places.zip(rows) {
+            if let Next::Logits(logits) = &mut place.next {
+                logits.clear();
+                logits.extend_from_slice(row);
+            } else {
+                place.next = Next::Logits(row.to_vec());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the number of ids to choose from, where all texts go on with the likeliest token among as many.
+fn likeliest_below<'a>(mut places: impl Iterator<Item = &'a Place<'a>>) -> Option<usize> {
+    let below = |place: &Place<'_>| {
+        let text = &place.text;
+        text.is_plainly_greedy().then(|| text.vocab_size())
+    };
+    let first = below(places.next()?)?;
+    places
+        .all(|place| below(place) == Some(first))
+        .then_some(first)
 }
 
 impl fmt::Debug for Batch<'_> {

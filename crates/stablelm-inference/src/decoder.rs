@@ -95,6 +95,18 @@ pub(crate) trait Sequences {
     /// After an error none of them has read its token.
     fn step(&mut self, tokens: &[(usize, u32)]) -> Result<Vec<f32>, BackendError>;
 
+    /// Feeds tokens as [`step`](Self::step) does, and returns the likeliest one after each (of equals, the lowest), from
+    /// `choosable` on none; `None` in its place says that logits were not finite.
+    ///
+    /// Where a backend leaves the choice to the caller, nothing is returned and nothing was done.
+    fn step_likeliest(
+        &mut self,
+        _tokens: &[(usize, u32)],
+        _choosable: usize,
+    ) -> Result<Option<Vec<Option<u32>>>, BackendError> {
+        Ok(None)
+    }
+
     /// Forgets every position of a sequence from `len` on, as [`Sequence::truncate`] does.
     fn truncate(&mut self, nth: usize, len: usize);
 }
@@ -163,19 +175,22 @@ impl<B: Backend> Sequences for DecoderSequences<'_, B> {
     }
 
     fn step(&mut self, tokens: &[(usize, u32)]) -> Result<Vec<f32>, BackendError> {
-        let mut wanted = tokens.iter().peekable();
-        let mut is_wanted = |nth: &usize| wanted.next_if(|(wanted, _)| wanted == nth).is_some();
-        let caches = self.caches.iter_mut().enumerate();
-        let caches = caches
-            .filter(|(nth, _)| is_wanted(nth))
-            .map(|(_, cache)| cache);
         let ids: Vec<u32> = tokens.iter().map(|(_, id)| *id).collect();
-        self.decoder.step(&mut caches.collect::<Vec<_>>(), &ids)
+        self.decoder.step(&mut of(&mut self.caches, tokens), &ids)
     }
 
     fn truncate(&mut self, nth: usize, len: usize) {
         self.decoder.truncate(&mut self.caches[nth], len);
     }
+}
+
+/// Returns the caches that tokens are for, in their order.
+pub(crate) fn of<'a, C>(caches: &'a mut [C], tokens: &[(usize, u32)]) -> Vec<&'a mut C> {
+    let mut wanted = tokens.iter().peekable();
+    let mut is_wanted = |nth: &usize| wanted.next_if(|(wanted, _)| wanted == nth).is_some();
+    let caches = caches.iter_mut().enumerate();
+    let caches = caches.filter(|(nth, _)| is_wanted(nth));
+    caches.map(|(_, cache)| cache).collect()
 }
 
 impl<B: Backend> Sequence for DecoderSequence<'_, B> {
@@ -216,7 +231,11 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// Feeds the next token of each of several sequences, as [`Sequences::step`] does.
-    fn step(&self, caches: &mut [&mut KvCache<B>], ids: &[u32]) -> Result<Vec<f32>, BackendError> {
+    pub(crate) fn step(
+        &self,
+        caches: &mut [&mut KvCache<B>],
+        ids: &[u32],
+    ) -> Result<Vec<f32>, BackendError> {
         let logits = self.step_or_stop(caches, ids);
         for cache in caches {
             match logits {

@@ -300,10 +300,28 @@ impl<'a> Text<'a> {
     }
 
     /// Whether the likeliest token is added each time, and nothing else is asked of the logits.
-    fn is_plainly_greedy(&self) -> bool {
+    pub(crate) fn is_plainly_greedy(&self) -> bool {
         let sampling = &self.options.sampling;
         let penalizes = (sampling.repetition_penalty - 1.0).abs() > 0.0;
         sampling.is_greedy() && !penalizes && self.options.logprobs.is_none()
+    }
+
+    /// Returns how many ids there are to choose from.
+    pub(crate) fn vocab_size(&self) -> usize {
+        self.options.vocab_size
+    }
+
+    /// Adds the likeliest token, as the device has chosen it; there is none where logits were not finite.
+    pub(crate) fn add_chosen(
+        &mut self,
+        id: Option<u32>,
+        on_token: &mut dyn FnMut(&GeneratedToken) -> ControlFlow<()>,
+    ) -> Result<(), GenerateError> {
+        let position = self.history.len() - 1;
+        let id = id.ok_or(GenerateError::NonFinite { position })?;
+        let logprobs = None;
+        self.push(GeneratedToken { id, logprobs }, on_token);
+        Ok(())
     }
 
     /// Adds likeliest tokens as the device chooses them; returns false where it does not.
@@ -317,24 +335,15 @@ impl<'a> Text<'a> {
             choosable: self.options.vocab_size,
             most: self.most - self.history.len(),
         };
-        let mut is_broken = false;
+        let mut added = Ok(());
         let has_chosen = session.feed_likeliest(likeliest, &mut |id| {
-            let Some(id) = id else {
-                is_broken = true;
-                return ControlFlow::Break(());
-            };
-            let logprobs = None;
-            self.push(GeneratedToken { id, logprobs }, on_token);
-            match self.finish_reason {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
+            added = self.add_chosen(id, on_token);
+            match (&added, self.finish_reason) {
+                (Ok(()), None) => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
             }
         })?;
-        if is_broken {
-            let position = self.history.len() - 1;
-            return Err(GenerateError::NonFinite { position });
-        }
-        Ok(has_chosen)
+        added.map(|()| has_chosen)
     }
 
     fn push(

@@ -616,6 +616,9 @@ static void check_decode_matrices() {
     EACH_FORMAT(up, decode_up_cu::decode_up);
 }
 
+// Of `checks_many.cpp`.
+static void check_many();
+
 static void check_all() {
     check_values();
     check_products();
@@ -639,6 +642,7 @@ static void check_all() {
     check_decode_qkv();
     for (int format = 0; format < CACHE_FORMATS; format++) check_decode_head_norm(format);
     check_decode_matrices();
+    check_many();
 }
 
 int main() {

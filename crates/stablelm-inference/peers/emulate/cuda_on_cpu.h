@@ -74,6 +74,7 @@ inline uint16_t round_brain(float value) {
     uint32_t bits = same_bits<uint32_t>(value);
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
+inline float widen_brain(uint16_t bits) { return same_bits<float>((uint32_t)bits << 16); }
 
 // What a thread waits for.
 enum Wait { NOTHING, WARP_MEETS, BLOCK_MEETS, KERNELS_BEFORE, END };
@@ -186,15 +187,16 @@ inline float __shfl_xor_sync(uint32_t, float value, int distance) {
     return threads[self->index.x ^ distance].lane_value[turn];
 }
 
-// `mma.m16n8k16` of halves: each lane shows its parts of both factors, and sums its part of the result from those of all.
-inline void warp_multiply(float* sums, const uint32_t* left, const uint32_t* right) {
+// `mma.m16n8k16` of numbers in 16 bits: each lane shows its parts of both factors, and sums its part of the result from those
+// of all.
+inline void warp_multiply(float (*widen)(uint16_t), float* sums, const uint32_t* left, const uint32_t* right) {
     Thread* self = current;
     int turn = self->turn ^= 1;
     memcpy(self->left[turn], left, sizeof self->left[turn]);
     memcpy(self->right[turn], right, sizeof self->right[turn]);
     meet_warp();
     unsigned first = self->index.x / LANES * LANES, lane = self->index.x % LANES;
-    auto half = [](const uint32_t* words, int word, int part) { return widen_half(words[word] >> (16 * part) & 0xffff); };
+    auto half = [=](const uint32_t* words, int word, int part) { return widen(words[word] >> (16 * part) & 0xffff); };
     for (int at = 0; at < 4; at++) {
         int row = lane / 4 + at / 2 * 8, column = lane % 4 * 2 + at % 2;
         float sum = 0;

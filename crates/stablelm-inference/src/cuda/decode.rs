@@ -5,17 +5,21 @@
 //! the cache has to grow and its addresses change. Sums are made in another order than by the kernels for many rows, so
 //! the last bits of logits differ.
 
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, PinnedHostSlice, sys};
+use cudarc::driver::{CudaSlice, CudaStream, PinnedHostSlice};
 
 use crate::backend::BackendError;
 use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
+use crate::cuda::graphs::Graphs;
 use crate::cuda::greedy::Choice;
 use crate::cuda::kernels::{self, Argument, Grid, Kernel, ProjectionAddresses};
+use crate::cuda::many;
 use crate::cuda::matrix::{Format, Matrix};
+use crate::cuda::sequences::CudaSequences;
 use crate::cuda::{
     Cuda, LARGEST_HEAD, THREADS, address, blocks, int, nonlinearity_number, scale, single,
 };
@@ -35,14 +39,16 @@ const SPLITS: usize = 32;
 /// The most bytes of shared memory that a block has without asking for more.
 const SHARED_BYTES: usize = 48 << 10;
 
-/// The number that says "no nonlinearity" to `decode_up`.
-const LINEAR: i32 = -1;
+/// The number that says "no nonlinearity" to `decode_up` and `many_multiply`.
+pub(super) const LINEAR: i32 = -1;
 
 /// A network on one device, with the fast way for single tokens where the network fits it.
 pub(crate) struct CudaNetwork {
     decoder: Decoder<Cuda>,
     is_fused: bool,
     prefill_chunk: OnceLock<usize>,
+    /// Whether several sequences take fused kernels as well.
+    is_fused_for_many: bool,
 }
 
 impl CudaNetwork {
@@ -53,9 +59,11 @@ impl CudaNetwork {
                 "the network does not fit the fused kernels: tokens go one kernel an operation"
             );
         }
+        let is_fused_for_many = is_fused && many::fits(&decoder);
         Self {
             decoder,
             is_fused,
+            is_fused_for_many,
             prefill_chunk: OnceLock::new(),
         }
     }
@@ -92,7 +100,11 @@ impl Network for CudaNetwork {
     }
 
     fn start_many(&self) -> Box<dyn Sequences + '_> {
-        self.decoder.start_many()
+        if self.is_fused_for_many {
+            Box::new(CudaSequences::new(&self.decoder))
+        } else {
+            self.decoder.start_many()
+        }
     }
 
     fn prefill_chunk(&self) -> usize {
@@ -210,9 +222,8 @@ pub(super) struct Step {
     pub(super) logits: CudaSlice<f32>,
     on_host: PinnedHostSlice<f32>,
     pub(super) choice: Choice,
-    /// The kinds of steps that have run: without a choice at their end, or with one among so many tokens. The first run of
-    /// each has no graph, and loads the kernels.
-    graphs: Vec<(Option<usize>, Option<CudaGraph>)>,
+    /// Of steps without a choice at their end, or with one among so many tokens.
+    graphs: Graphs<Option<usize>>,
 }
 
 impl Step {
@@ -241,7 +252,7 @@ impl Step {
             logits: backend.zeros(vocabulary)?,
             on_host: on_host.map_err(make)?,
             choice: Choice::new(backend)?,
-            graphs: Vec::new(),
+            graphs: Graphs::default(),
         };
         // What is queued on the device's stream, the growing of the cache included, must be done before another reads it.
         backend.wait()?;
@@ -282,27 +293,11 @@ impl Step {
         caches: &[LayerCache],
         choosable: Option<usize>,
     ) -> Result<(), BackendError> {
-        let decode = |error| failed("decode a token", error);
-        let known = self.graphs.iter().position(|(kind, _)| *kind == choosable);
-        let Some(known) = known else {
-            self.queue(decoder, caches, choosable)?;
-            self.graphs.push((choosable, None));
-            return Ok(());
-        };
-        if self.graphs[known].1.is_none() {
-            let stream = &self.stream;
-            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-            stream.begin_capture(mode).map_err(decode)?;
-            let queued = self.queue(decoder, caches, choosable);
-            // A capture is ended in any case; otherwise the stream would be of no more use.
-            let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
-            queued?;
-            self.graphs[known].1 = graph.map_err(decode)?;
-        }
-        match &self.graphs[known].1 {
-            Some(graph) => graph.launch().map_err(decode),
-            None => self.queue(decoder, caches, choosable),
-        }
+        let mut graphs = mem::take(&mut self.graphs);
+        let queue = || self.queue(decoder, caches, choosable);
+        let queued = graphs.run(&self.stream, choosable, queue);
+        self.graphs = graphs;
+        queued
     }
 
     /// Queues every kernel of a step.
@@ -415,7 +410,7 @@ impl Step {
 }
 
 /// Returns the matrix that gives the logits.
-fn head(decoder: &Decoder<Cuda>) -> &Matrix {
+pub(super) fn head(decoder: &Decoder<Cuda>) -> &Matrix {
     decoder.lm_head.as_ref().unwrap_or(&decoder.embed_tokens)
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct ProjectionAddresses {
 // SAFETY: thirteen numbers of 8 bytes, as in the kernel's struct; nothing on the host is pointed to.
 unsafe impl DeviceRepr for ProjectionAddresses {}
 
-/// `struct Sequence` of `attend_each.cu`.
+/// `struct Sequence` of `attend_run.cuh`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct SequenceAddresses {
@@ -106,6 +106,9 @@ impl SequenceAddresses {
 
 // SAFETY: two numbers of 8 bytes and two of 4, as in the kernel's struct; nothing on the host is pointed to.
 unsafe impl DeviceRepr for SequenceAddresses {}
+
+// SAFETY: as above, with nothing between the numbers and after them.
+unsafe impl bytemuck::NoUninit for SequenceAddresses {}
 
 impl Argument {
     /// Returns its letter in signatures.
@@ -187,6 +190,10 @@ pub(crate) const DECODE_UP: Kernel = kernel("decode_up", FORMATS, "ppppwpiiif");
 pub(crate) const EMBED: Kernel = kernel("embed", FORMATS, "pwpi");
 pub(crate) const GEMM: Kernel = kernel("gemm", FORMATS, "pwppiii");
 pub(crate) const GEMV: Kernel = kernel("gemv", FORMATS, "pwppii");
+pub(crate) const MANY_ATTEND: Kernel = kernel("many_attend", CACHES, "pppppppppiiiiiiff");
+pub(crate) const MANY_INNER: Kernel = kernel("many_inner", FORMATS, "ppwwppiiiii");
+pub(crate) const MANY_MULTIPLY: Kernel = kernel("many_multiply", FORMATS, "pwwwppppiiiiiiiii");
+pub(crate) const MANY_NORMALIZE: Kernel = kernel("many_normalize", ONE, "pppppiiif");
 pub(crate) const NORMALIZE: Kernel = kernel("normalize", ONE, "ppppiif");
 pub(crate) const ROTATE: Kernel = kernel("rotate", ONE, "pppiiii");
 pub(crate) const ROUND: Kernel = Kernel {
@@ -198,7 +205,7 @@ pub(crate) const ROUND: Kernel = Kernel {
 
 /// Every kernel there is.
 #[cfg(test)]
-pub(crate) const ALL: [&Kernel; 20] = [
+pub(crate) const ALL: [&Kernel; 24] = [
     &ACTIVATE,
     &ADD,
     &APPEND,
@@ -216,6 +223,10 @@ pub(crate) const ALL: [&Kernel; 20] = [
     &EMBED,
     &GEMM,
     &GEMV,
+    &MANY_ATTEND,
+    &MANY_INNER,
+    &MANY_MULTIPLY,
+    &MANY_NORMALIZE,
     &NORMALIZE,
     &ROTATE,
     &ROUND,
@@ -228,7 +239,7 @@ macro_rules! ptx {
 }
 
 /// The PTX of each source file.
-pub(crate) const PTX: [(&str, &str); 20] = ptx![
+pub(crate) const PTX: [(&str, &str); 24] = ptx![
     "activate",
     "add",
     "append",
@@ -246,6 +257,10 @@ pub(crate) const PTX: [(&str, &str); 20] = ptx![
     "embed",
     "gemm",
     "gemv",
+    "many_attend",
+    "many_inner",
+    "many_multiply",
+    "many_normalize",
     "normalize",
     "rotate",
     "round",

@@ -29,6 +29,25 @@ impl Format {
             Self::Blocks(format) => format.as_str(),
         }
     }
+
+    /// Returns the number in `many_rows.cuh` of the format that rows of several sequences are multiplied in.
+    pub(crate) fn row_format(self) -> i32 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Bf16 | Self::Blocks(_) => 2,
+        }
+    }
+
+    /// Returns how many weights of a row 16 bytes hold.
+    pub(crate) fn vector_len(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 8,
+            Self::Blocks(BlockFormat::Q4_0 | BlockFormat::Q4K) => 32,
+            Self::Blocks(_) => 16,
+        }
+    }
 }
 
 /// A matrix, row after row, in the layout of `weights.cuh`.

@@ -8,10 +8,14 @@ mod blas;
 mod cache;
 pub(crate) mod decode;
 pub(crate) mod driver;
+mod graphs;
 mod greedy;
 mod kernels;
+mod many;
+mod many_layer;
 mod matrix;
 mod retune;
+mod sequences;
 #[cfg(test)]
 mod tests;
 mod upload;

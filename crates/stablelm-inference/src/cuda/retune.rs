@@ -19,7 +19,7 @@ macro_rules! sources {
 }
 
 /// The sources, as `peers/make_ptx.py` finds them.
-const SOURCES: [(&str, &str); 25] = sources![
+const SOURCES: [(&str, &str); 32] = sources![
     "activate.cu",
     "add.cu",
     "append.cu",
@@ -40,6 +40,13 @@ const SOURCES: [(&str, &str); 25] = sources![
     "embed.cu",
     "gemm.cu",
     "gemv.cu",
+    "many.cuh",
+    "many_attend.cu",
+    "many_inner.cu",
+    "many_multiply.cu",
+    "many_normalize.cu",
+    "many_rows.cuh",
+    "mma.cuh",
     "normalize.cu",
     "rotate.cu",
     "round.cu",

@@ -12,13 +12,6 @@
 // are split.
 #include "attend_run.cuh"
 
-// Where a sequence's keys and values of this layer are.
-struct Sequence {
-    void* keys;
-    void* values;
-    int len, capacity;
-};
-
 template <class T>
 __device__ void attend_each(
     float* output, const float* queries, const float* keys, const float* values, const Sequence* sequences,

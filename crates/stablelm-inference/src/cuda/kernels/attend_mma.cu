@@ -8,24 +8,14 @@
 // ones, and queries and the shares of softmax are rounded to halves; products are summed, and the softmax is made, in f32.
 //
 // One block of four warps a head and 64 positions, 16 of them a warp's. It goes over the cache in tiles of 64 positions
-// (online softmax). In the fragments of `mma.m16n8k16` a lane holds, with group = lane / 4 and pair = 2 * (lane % 4),
-// - of the left matrix: rows group and group + 8, columns pair, pair + 1 and 8 more;
-// - of the right one: column group, rows pair, pair + 1 and 8 more;
-// - of the result: rows group and group + 8, columns pair and pair + 1.
-// So the scores of two tiles of 8 keys are the left matrix of the next product as they are.
+// (online softmax). In the fragments of `mma.cuh` the scores of two tiles of 8 keys are the left matrix of the next product
+// as they are.
 #include "cached.cuh"
+#include "mma.cuh"
 
 #define QUERIES 64
 #define KEYS 64
 #define ROWS 16
-
-// sums += left * right, for 16 by 8 sums, over 16 products each.
-__device__ __forceinline__ void multiply_add(float* sums, const u32* left, const u32* right) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
-}
 
 __device__ __forceinline__ u32 two_halves(float low, float high) {
     return (u32)round_f16(low) | (u32)round_f16(high) << 16;
@@ -85,7 +75,7 @@ __device__ void attend_mma(
             for (int step = 0; step < DIM / 16; step++) {
                 const u16* from = &keys[8 * tile + group][16 * step + pair];
                 u32 key[2] = {*(const u32*)from, *(const u32*)(from + 8)};
-                multiply_add(scores[tile], query[step], key);
+                multiply_add_f16(scores[tile], query[step], key);
             }
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -129,7 +119,7 @@ __device__ void attend_mma(
             for (int tile = 0; tile < DIM / 8; tile++) {
                 const u16* from = &values[8 * tile + group][16 * step + pair];
                 u32 value[2] = {*(const u32*)from, *(const u32*)(from + 8)};
-                multiply_add(sums[tile], shares, value);
+                multiply_add_f16(sums[tile], shares, value);
             }
         }
     }

@@ -1,4 +1,5 @@
-// Attention of one query over a run of positions, by a block of TILE threads: what decode_attend and attend_each share.
+// Attention of one query over a run of positions, by a block of TILE threads: what decode_attend, attend_each and
+// many_attend share.
 //
 // It goes over the positions in tiles, a thread a position for the scores, then eight dimensions of every n-th position
 // for the sums. Heads are of a multiple of 8 dimensions, at most MOST.
@@ -98,3 +99,25 @@ __device__ __forceinline__ float sum_of_slices(const Run& run, int dim, int head
     for (int at = 0; at < TILE / (head_dim / 8); at++) sum += run.sums[at * head_dim + dim];
     return sum;
 }
+
+// Returns what the splits of one head have left, put together, for one dimension. Each has left the sums of all dimensions,
+// then its largest score and its sum of shares.
+__device__ __forceinline__ float combined(const float* partial, int splits, int dim, int head_dim) {
+    int pitch = head_dim + 2;
+    float largest = -INFINITY, sum = 0.0f, total = 0.0f;
+    for (int split = 0; split < splits; split++) largest = fmaxf(largest, __ldcg(partial + split * pitch + head_dim));
+    for (int split = 0; split < splits; split++) {
+        const float* part = partial + split * pitch;
+        float share = expf(__ldcg(part + head_dim) - largest);
+        sum += share * __ldcg(part + dim);
+        total += share * __ldcg(part + head_dim + 1);
+    }
+    return sum / total;
+}
+
+// Where a sequence's keys and values of a layer are, and how many positions there are before the new one.
+struct Sequence {
+    void* keys;
+    void* values;
+    int len, capacity;
+};

@@ -12,23 +12,6 @@
 // head to finish puts them together (a counter says which one that is).
 #include "attend_run.cuh"
 
-// Puts together what the splits of one head have left.
-__device__ __forceinline__ void combine(float* output, const float* partial, int splits, int head_dim) {
-    int pitch = head_dim + 2;
-    float largest = -INFINITY;
-    for (int split = 0; split < splits; split++) largest = fmaxf(largest, __ldcg(partial + split * pitch + head_dim));
-    for (int dim = threadIdx.x; dim < head_dim; dim += TILE) {
-        float sum = 0.0f, total = 0.0f;
-        for (int split = 0; split < splits; split++) {
-            const float* part = partial + split * pitch;
-            float share = expf(__ldcg(part + head_dim) - largest);
-            sum += share * __ldcg(part + dim);
-            total += share * __ldcg(part + head_dim + 1);
-        }
-        output[dim] = sum / total;
-    }
-}
-
 template <class T>
 __device__ void decode_attend(
     float* output, const float* queries, const T* key_cache, const T* value_cache, float* partial, u32* finished,
@@ -65,7 +48,7 @@ __device__ void decode_attend(
     __syncthreads();
     if (!is_last) return;
     __threadfence();
-    combine(output, partial, splits, head_dim);
+    for (int dim = threadIdx.x; dim < head_dim; dim += TILE) output[dim] = combined(partial, splits, dim, head_dim);
     if (threadIdx.x == 0) finished[head] = 0;
 }
 

@@ -1,10 +1,11 @@
 // Decoding, after the head: the likeliest token, which is the next step's.
 //
-//     state = {argmax of logits[..choosable], position + 1}, chosen = that token
+//     chosen[s] = argmax of logits[s, ..choosable], state = {chosen[0], position + 1}
 //
-// Of equals, the first. logits: [count] f32; where one of them is not finite, `chosen` is -1 and the next token is 0, which
-// nobody is going to use. partial: [gridDim.x, 3] f32; finished: one counter, 0 before and after; count below 2^24, where
-// every index is a float.
+// Of equals, the first. logits: [sequences, count] f32; where one of a sequence is not finite, `chosen` is -1 and the next
+// token is 0, which nobody is going to use. state: the token and its position of the only sequence, or null. partial:
+// [sequences, gridDim.x, 3] f32; finished: [sequences], 0 before and after; count below 2^24, where every index is a
+// float. The grid is [blocks, sequences].
 #include "common.cuh"
 
 // Returns the smallest of a block's indexes.
@@ -14,6 +15,9 @@ extern "C" __global__ void __launch_bounds__(256) decode_choose(
     int* chosen, int* state, const float* logits, float* partial, u32* finished, int count, int choosable) {
     __shared__ float room[WARP];
     __shared__ bool is_last;
+    logits += (size_t)blockIdx.y * count;
+    partial += 3 * gridDim.x * blockIdx.y;
+    finished += blockIdx.y;
     const float none = 16777216.0f;
     float largest = -INFINITY, index = none, broken = 0.0f;
     for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < count; at += gridDim.x * blockDim.x) {
@@ -45,8 +49,9 @@ extern "C" __global__ void __launch_bounds__(256) decode_choose(
     broken = block_max(has_part ? __ldcg(part + 2) : 0.0f, room);
     if (threadIdx.x != 0) return;
     bool is_whole = broken == 0.0f;
-    *chosen = is_whole ? (int)index : -1;
+    chosen[blockIdx.y] = is_whole ? (int)index : -1;
+    *finished = 0;
+    if (!state) return;
     state[0] = is_whole ? (int)index : 0;
     state[1]++;
-    *finished = 0;
 }

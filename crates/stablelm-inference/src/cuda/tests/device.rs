@@ -24,7 +24,7 @@ use crate::stored::{
 };
 
 /// Opens the first device, or says why the test is skipped.
-fn device() -> Option<(Cuda, u32)> {
+pub(super) fn device() -> Option<(Cuda, u32)> {
     match driver::devices() {
         Ok(devices) => {
             let ordinal = devices[0].ordinal;
@@ -54,7 +54,7 @@ fn both(cuda: &Cuda, seed: usize, rows: usize, width: usize) -> (super::super::R
 
 /// Compares with `absolute + relative * |expected|`.
 #[track_caller]
-fn check(what: &str, found: &[f32], expected: &[f32], absolute: f32, relative: f32) {
+pub(super) fn check(what: &str, found: &[f32], expected: &[f32], absolute: f32, relative: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         let allowed = absolute + relative * expected.abs();
@@ -323,7 +323,7 @@ impl TensorSource for Random {
     }
 }
 
-fn random_model(
+pub(super) fn random_model(
     config: &str,
     device: Device,
     dtype: WeightDtype,
@@ -343,7 +343,7 @@ fn random_model(
 
 /// Every shape of block: gated and not, with and without biases, sequential and parallel, with heads normalized or shared
 /// or both, with the head tied.
-const CONFIGS: [&str; 5] = [
+pub(super) const CONFIGS: [&str; 5] = [
     r#"{"model_type": "stablelm", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 300,
         "num_hidden_layers": 2, "num_attention_heads": 4}"#,
     r#"{"model_type": "stablelm", "hidden_size": 160, "intermediate_size": 432, "vocab_size": 301,
@@ -357,7 +357,7 @@ const CONFIGS: [&str; 5] = [
         "num_hidden_layers": 2, "num_attention_heads": 2, "use_parallel_residual": false}"#,
 ];
 
-fn ids(from: u32, len: u32) -> Vec<u32> {
+pub(super) fn ids(from: u32, len: u32) -> Vec<u32> {
     (from..from + len).map(|at| at * 7919 % 300).collect()
 }
 
