@@ -206,12 +206,9 @@ static std::set<Event*> events;
 static const char* running = nullptr;
 static std::thread::id running_on;
 
-// What the kernels have written that the next one may not see before it has waited for them, and memory as it was.
-struct Written {
-    uint64_t address;
-    size_t bytes;
-};
-static std::vector<Written> written;
+// What the kernels have written that the next one may not see before it has waited for them, and memory as it was. By where
+// it begins, so that what several of them have written is hidden once.
+static std::map<uint64_t, size_t> written;
 static std::map<uint64_t, std::vector<char>> snapshot;
 
 // Larger pieces are weights, which no kernel writes.
@@ -235,7 +232,7 @@ static void note_written() {
             }
             // Numbers that stay as they are among others that change count as written.
             size_t start = at / 64 * 64, end = std::min(start + 64, before.size());
-            written.push_back({address + start, end - start});
+            written[address + start] = end - start;
             at = end;
         }
     }
@@ -869,15 +866,15 @@ struct Hidden {
     }
     void show() {
         if (!is_hidden) return;
-        for (size_t at = 0; at < written.size(); at++) {
-            auto [address, bytes] = written[at];
+        size_t at = 0;
+        for (auto [address, bytes] : written) {
             for (size_t byte = 0; byte < bytes; byte++) {
                 if (((unsigned char*)address)[byte] == 0xff) continue;
                 fprintf(
                     stderr, "CUDA stand-in: kernel %s writes, before it waits, where others before it have written\n", running);
                 exit(1);
             }
-            memcpy((void*)address, values[at].data(), bytes);
+            memcpy((void*)address, values[at++].data(), bytes);
         }
         is_hidden = false;
     }
