@@ -22,6 +22,8 @@ use crate::ui::{ProgressForm, UiSettings};
 const STABLELM_THREADS: &str = "STABLELM_THREADS";
 /// Memory for batches and deduplication where `--memory-limit` is not given, for example `4GiB`.
 const STABLELM_MEMORY_LIMIT: &str = "STABLELM_MEMORY_LIMIT";
+/// `0` keeps the launches on a GPU from overlapping; for measurements, and not on the reference page.
+const STABLELM_OVERLAP: &str = "STABLELM_OVERLAP";
 /// Levels of our own messages by target, for example `stablelm_data=debug`; wins over `-v` and `-q`.
 const RUST_LOG: &str = "RUST_LOG";
 /// Any value but the empty one turns color off (no-color.org).
@@ -136,6 +138,11 @@ pub(crate) fn threads(args: Threads) -> Result<NonZeroUsize, CommandError> {
         Some(threads) => Ok(threads),
         None => Ok(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
     }
+}
+
+/// Returns whether launches on a GPU may overlap.
+pub(crate) fn overlapping_launches() -> bool {
+    variable(STABLELM_OVERLAP).is_none_or(|value| value != "0")
 }
 
 /// Returns the number of bytes that batches and deduplication may take.

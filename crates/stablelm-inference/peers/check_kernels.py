@@ -2,7 +2,8 @@
 
 NVRTC makes machine code for each, an error or a warning of which ends this with 1; so does a kernel that spills
 registers to memory. `ptxas` (from the `nvidia-cuda-nvcc-cu12` package) tells how many registers a kernel takes. PTX that
-is in the repository is assembled as well: that is what drivers do with it.
+is in the repository is assembled as well: that is what drivers do with it, for Hopper with the instructions by which
+kernels overlap.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from make_ptx import KERNELS, NVRTC, PTX, Nvrtc, expand, install
+from make_ptx import KERNELS, NVRTC, PTX, Nvrtc, expand, install, overlapped
 
 # A100; H100 and H200, with and without the instructions of that architecture alone.
 ARCHITECTURES = ["sm_80", "sm_90", "sm_90a"]
@@ -24,8 +25,11 @@ REGISTERS = re.compile(r"Used (\d+) registers")
 
 def assembled(ptxas, path, architecture):
     """Returns the registers and spilled bytes of each kernel of a PTX file."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as output:
-        command = [ptxas, "-v", f"-arch={architecture}", path, "-o", output.name]
+    ptx = path.read_text()
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as output, tempfile.NamedTemporaryFile("w", suffix=".ptx") as source:
+        source.write(ptx if architecture == "sm_80" else overlapped(ptx))
+        source.flush()
+        command = [ptxas, "-v", f"-arch={architecture}", source.name, "-o", output.name]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0 or "warning" in done.stderr:
         sys.exit(f"{path.name} does not assemble for {architecture}:\n{done.stderr}")

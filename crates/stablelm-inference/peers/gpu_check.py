@@ -10,10 +10,11 @@ In order, each with its own line of the outcome, and one that fails keeps none f
 4. `compute-sanitizer` over one of them, where it is installed;
 5. a model of random weights in the shape of StableLM-3B-4E1T (`--make-model`): decoding at contexts of 8 and 4,096 tokens
    (there with a cache of 8 bits as well), prefill of 2,048, 16 prompts side by side, in bf16, q8_0 and q4_k, against the bytes that must be read;
-6. the same and a batch of 16 in transformers, eager and compiled with a static cache, where torch finds the GPU.
+6. the same with launches that overlap and with launches that do not: tokens have to be the same;
+7. decoding, prefill and a batch of 16 in transformers, eager and compiled with a static cache, where torch finds the GPU.
 
 It is meant to take ten minutes on a machine that has the binaries; cargo may take as long again to make them. It has not
-run on a device yet. Everything that was found is in FOLDER/outcome.json. Only the standard library is needed; step 6 runs
+run on a device yet. Everything that was found is in FOLDER/outcome.json. Only the standard library is needed; step 7 runs
 in the interpreter of `--python`.
 """
 
@@ -166,19 +167,42 @@ def speed(options):
             outcome[what] = {"tokens_per_s": rate, "share_of_copy": share}
         rate = json.loads(run([*bench, "--prompt-tokens", 2048, "--new-tokens", 0]))["prefill_tokens_per_s"]
         outcome[f"{dtype} prefill of 2048"] = {"tokens_per_s": rate}
-        outcome[f"{dtype} batch of {BATCH}"] = {"tokens_per_s": batch_rate(options, model, dtype)}
+        outcome[f"{dtype} batch of {BATCH}"] = {"tokens_per_s": batch_rate(options, model, dtype)[0]}
     return outcome
 
 
-def batch_rate(options, model, dtype):
-    """Returns the tokens a second of prompts that are answered side by side; the first of two runs may make kernels."""
+def overlap(options):
+    """Compares launches that overlap with those that do not: the same tokens, alone and side by side, and both rates."""
+    model, outcome = random_model(options), {}
+    for dtype in BITS:
+        shared = ["--model", model, "--device", options.device, "--dtype", dtype, "--json"]
+        ids = ",".join(str(7 * at) for at in range(8))
+        alone = [options.stablelm, "run", *shared, "-q", "--prompt-ids", ids, "--greedy", "--ignore-eos", "--max-new-tokens", 128]
+        bench = [options.stablelm, "bench", *shared, "-q", "--prompt-tokens", 0, "--context", 8, "--new-tokens", 128]
+        found = {}
+        for name, value in [("overlapping", "1"), ("one by one", "0")]:
+            environment = dict(os.environ, STABLELM_OVERLAP=value)
+            tokens = json.loads(run(alone, env=environment))["ids"]
+            rate = json.loads(run(bench, env=environment))["decode_tokens_per_s"]
+            batch, texts = batch_rate(options, model, dtype, environment)
+            found[name] = tokens, texts
+            outcome[f"{dtype} {name}"] = {"tokens_per_s": rate, f"batch of {BATCH}": batch}
+        if found["overlapping"] != found["one by one"]:
+            raise RuntimeError(f"{dtype}: tokens differ with launches that overlap; {json.dumps(outcome)}")
+    return outcome
+
+
+def batch_rate(options, model, dtype, environment=None):
+    """Returns the tokens a second of prompts that are answered side by side, and their tokens; the first of two runs may make
+    kernels."""
     prompts = options.folder / "prompts.jsonl"
     lines = [json.dumps({"prompt_ids": [100 * nth + at for at in range(8)]}) for nth in range(BATCH)]
     prompts.write_text("".join(line + "\n" for line in lines))
     words = [options.stablelm, "run", "--model", model, "--prompts", prompts, "--batch-size", BATCH, "--dtype", dtype]
     words += ["--device", options.device, "--greedy", "--ignore-eos", "--max-new-tokens", 128, "--json", "-q"]
-    runs = [[json.loads(line) for line in run(words).splitlines()] for _ in range(2)]
-    return max(sum(answer["timings"]["decode_tokens_per_s"] for answer in answers) for answers in runs)
+    runs = [[json.loads(line) for line in run(words, env=environment).splitlines()] for _ in range(2)]
+    rate = max(sum(answer["timings"]["decode_tokens_per_s"] for answer in answers) for answers in runs)
+    return rate, [answer["ids"] for answer in runs[-1]]
 
 
 def transformers(options):
@@ -258,7 +282,7 @@ def main():
     options.tests = options.tests and options.tests.resolve()
     options.make_model = options.make_model and options.make_model.resolve()
     outcome, failed = {}, []
-    for step in [device, device_tests, oracles, sanitizer, speed, transformers]:
+    for step in [device, device_tests, oracles, sanitizer, speed, overlap, transformers]:
         name = step.__name__
         if options.only and name not in options.only and name != "device":
             continue

@@ -24,8 +24,9 @@ INSTEAD = [
     (r'asm\("cvt\.rn\.bf16x2[^;]*;[^;]*;', "pair = round_brain(low) | (uint32_t)round_brain(high) << 16;"),
     (r'asm\("mma[^;]*\.f16\.f16\.f32[^;]*;[^;]*;', "warp_multiply(widen_half, sums, left, right);"),
     (r'asm\("mma[^;]*\.bf16\.bf16\.f32[^;]*;[^;]*;', "warp_multiply(widen_brain, sums, left, right);"),
-    (r'asm(?: volatile)?\("griddepcontrol\.wait;[^;]*;', "wait_for_kernels_before();"),
-    (r'asm(?: volatile)?\("griddepcontrol\.launch_dependents;[^;]*;', ";"),
+    (r'asm volatile\(OVERLAP "griddepcontrol\.wait;[^;]*;', "wait_for_kernels_before();"),
+    (r'asm volatile\(OVERLAP "griddepcontrol\.launch_dependents;[^;]*;', ";"),
+    (r'asm volatile\(OVERLAP "prefetch\.global\.L2[^;]*;[^;]*;', "prefetch_line(address);"),
     (r"#define INFINITY .*", ""),
     (r"extern __shared__ __align__\(16\) float normed\[\];", "float* normed = dynamic_shared;"),
 ]

@@ -32,6 +32,8 @@ pub struct LoadOptions {
     /// Where kernels are kept that NVIDIA's run-time compiler makes for the GPU at hand, if it is installed; with `None`,
     /// and without it, those that come along are used.
     pub kernel_cache: Option<PathBuf>,
+    /// Whether kernels on a GPU may begin before those that they follow have ended, where that gives the same logits.
+    pub overlapping_launches: bool,
 }
 
 impl Default for LoadOptions {
@@ -43,6 +45,7 @@ impl Default for LoadOptions {
             kv_dtype: None,
             threads: None,
             kernel_cache: None,
+            overlapping_launches: true,
         }
     }
 }
@@ -76,7 +79,12 @@ pub fn load(
             (Box::new(decoder), kept)
         }
         Device::Cuda(ordinal) => {
-            let cuda = Cuda::new(ordinal, options.threads, options.kernel_cache.as_deref())?;
+            let cuda = Cuda::new(
+                ordinal,
+                options.threads,
+                options.kernel_cache.as_deref(),
+                options.overlapping_launches,
+            )?;
             let (decoder, kept) = weights::load(cuda, config, source, dtype, kv_dtype)?;
             (Box::new(CudaNetwork::new(decoder)), kept)
         }

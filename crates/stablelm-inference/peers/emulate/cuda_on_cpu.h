@@ -178,6 +178,9 @@ static std::function<void()> kernels_before;
 inline void wait_for_kernels_before() {
     if (kernels_before) wait_for(KERNELS_BEFORE);
 }
+// A prefetch has no effects; as a read it has to be of memory that is there.
+static volatile char prefetched;
+inline void prefetch_line(const void* address) { prefetched = *(const char*)address; }
 inline void __syncthreads() { wait_for(BLOCK_MEETS); }
 inline float __shfl_xor_sync(uint32_t, float value, int distance) {
     Thread* self = current;

@@ -222,6 +222,8 @@ pub(super) struct Step {
     pub(super) logits: CudaSlice<f32>,
     on_host: PinnedHostSlice<f32>,
     pub(super) choice: Choice,
+    /// Whether kernels begin before those that they follow have ended.
+    overlaps: bool,
     /// Of steps without a choice at their end, or with one among so many tokens.
     graphs: Graphs<Option<usize>>,
 }
@@ -252,6 +254,7 @@ impl Step {
             logits: backend.zeros(vocabulary)?,
             on_host: on_host.map_err(make)?,
             choice: Choice::new(backend)?,
+            overlaps: false,
             graphs: Graphs::default(),
         };
         // What is queued on the device's stream, the growing of the cache included, must be done before another reads it.
@@ -267,9 +270,13 @@ impl Step {
         id: u32,
         position: usize,
     ) -> Result<Vec<f32>, BackendError> {
-        let decode = |error| failed("decode a token", error);
-        self.set(id, position)?;
+        self.set(decoder, caches, id, position)?;
         self.queue_or_replay(decoder, caches, None)?;
+        self.read_logits()
+    }
+
+    fn read_logits(&mut self) -> Result<Vec<f32>, BackendError> {
+        let decode = |error| failed("decode a token", error);
         let stream = &self.stream;
         let copied = stream.memcpy_dtoh(&self.logits, &mut self.on_host);
         copied.map_err(decode)?;
@@ -278,12 +285,30 @@ impl Step {
         Ok(logits.to_vec())
     }
 
-    /// Says which token is the next, and where it is.
-    pub(super) fn set(&mut self, id: u32, position: usize) -> Result<(), BackendError> {
+    /// Says which token is the next, and where it is; the first time, it decides whether launches overlap.
+    pub(super) fn set(
+        &mut self,
+        decoder: &Decoder<Cuda>,
+        caches: &[LayerCache],
+        id: u32,
+        position: usize,
+    ) -> Result<(), BackendError> {
         let position = i32::try_from(position).expect("a context is far below 2^31 positions");
         let state = [id.cast_signed(), position];
         let copied = self.stream.memcpy_htod(&state, &mut self.state);
-        copied.map_err(|error| failed("decode a token", error))
+        copied.map_err(|error| failed("decode a token", error))?;
+        let overlap = &decoder.backend.overlap;
+        let decided = overlap.decide(&overlap.for_one, |overlaps| {
+            self.overlaps = overlaps;
+            let mut graphs = Graphs::default();
+            // One after the other, then as a graph. Without a choice, each leaves the same behind.
+            for _ in 0..2 {
+                graphs.run(&self.stream, (), || self.queue(decoder, caches, None))?;
+            }
+            self.read_logits()
+        });
+        self.overlaps = decided?;
+        Ok(())
     }
 
     /// Queues a step, with a choice among so many tokens at its end or without one.
@@ -315,9 +340,11 @@ impl Step {
             int(table.columns),
         ];
         let grid = Cuda::one_thread_each(table.columns);
-        let variant = table.format.variant();
+        let (kernel, variant) = (&kernels::DECODE_EMBED, table.format.variant());
+        let kernels = &decoder.backend.kernels;
+        // The first of a step never begins early: what it follows are copies, or a graph.
         // SAFETY: the residual is as wide as the table, and the caller has checked that the table has the token's row.
-        unsafe { self.launch(decoder, &kernels::DECODE_EMBED, variant, grid, &arguments)? };
+        unsafe { kernels.launch(&self.stream, kernel, variant, grid, &arguments)? };
         for (layer, cache) in decoder.layers.iter().zip(caches) {
             let queued = LayerStep {
                 step: self,
@@ -377,9 +404,12 @@ impl Step {
             blocks: (decoder.backend.blocks_for_warps(warps), 1),
             threads: THREADS,
             shared_bytes: blocks(shared * 4),
+            begins_early: false,
         }
     }
 
+    /// Queues a kernel that follows another one of the step.
+    ///
     /// # Safety
     ///
     /// As of [`Kernels::launch`](kernels::Kernels::launch).
@@ -392,7 +422,12 @@ impl Step {
         arguments: &[Argument],
     ) -> Result<(), BackendError> {
         let kernels = &decoder.backend.kernels;
-        // SAFETY: the caller's.
+        let begins_early = self.overlaps;
+        let grid = Grid {
+            begins_early,
+            ..grid
+        };
+        // SAFETY: the caller's; a kernel that begins early waits before it touches what others write.
         unsafe { kernels.launch(&self.stream, kernel, variant, grid, arguments) }
     }
 

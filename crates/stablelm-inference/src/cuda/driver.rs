@@ -27,11 +27,7 @@ pub(crate) fn devices() -> Result<Vec<Found>, DeviceError> {
         return Err(DeviceError::NoDriver);
     }
     result::init().map_err(driver_says)?;
-    let mut found = 0;
-    // SAFETY: the driver writes one number, to a place that outlives the call.
-    unsafe { sys::cuDriverGetVersion(&raw mut found) }
-        .result()
-        .map_err(driver_says)?;
+    let found = driver_version().map_err(driver_says)?;
     if found < OLDEST_DRIVER {
         return Err(DeviceError::OldDriver {
             found: version(found),
@@ -60,6 +56,14 @@ pub(crate) fn devices() -> Result<Vec<Found>, DeviceError> {
         }),
         (false, _) => Ok(devices),
     }
+}
+
+/// Returns the newest version of CUDA that the driver knows, as it counts.
+pub(crate) fn driver_version() -> Result<i32, DriverError> {
+    let mut found = 0;
+    // SAFETY: the driver writes one number, to a place that outlives the call.
+    unsafe { sys::cuDriverGetVersion(&raw mut found) }.result()?;
+    Ok(found)
 }
 
 /// Returns ten times the compute capability: 90 for an H100.

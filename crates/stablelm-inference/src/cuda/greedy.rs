@@ -92,7 +92,7 @@ impl Step {
         likeliest: Likeliest,
         on_token: &mut dyn FnMut(Option<u32>) -> ControlFlow<()>,
     ) -> Result<usize, BackendError> {
-        self.set(likeliest.first, position)?;
+        self.set(decoder, caches, likeliest.first, position)?;
         let given = self.run_ahead(decoder, caches, likeliest, on_token);
         // The step that nobody waits for, or what an error left behind, may still run.
         let waited = self.stream.synchronize();

@@ -6,16 +6,19 @@
 //! signature, and a test compares the signatures with the PTX, so that the two sides of a launch can't drift apart.
 
 use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, DriverError, sys,
 };
 use cudarc::nvrtc::Ptx;
 
 use crate::backend::BackendError;
 use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
+use crate::cuda::overlap::overlapped;
 use crate::cuda::retune::Compiler;
 
 /// A family of kernels that differ in the number format they read, or in size.
@@ -111,6 +114,17 @@ unsafe impl DeviceRepr for SequenceAddresses {}
 unsafe impl bytemuck::NoUninit for SequenceAddresses {}
 
 impl Argument {
+    /// Returns where the value is, as the driver wants to know; nobody writes there.
+    fn place(&self) -> *mut c_void {
+        match self {
+            Self::Pointer(value) => ptr::from_ref(value).cast_mut().cast(),
+            Self::Int(value) => ptr::from_ref(value).cast_mut().cast(),
+            Self::Float(value) => ptr::from_ref(value).cast_mut().cast(),
+            Self::Weight(value) => ptr::from_ref(value).cast_mut().cast(),
+            Self::Projections(value) => ptr::from_ref(value).cast_mut().cast(),
+        }
+    }
+
     /// Returns its letter in signatures.
     fn letter(self) -> u8 {
         match self {
@@ -130,6 +144,9 @@ pub(crate) struct Grid {
     pub(crate) threads: u32,
     /// Bytes of shared memory beyond what the kernel declares.
     pub(crate) shared_bytes: u32,
+    /// Whether it may begin before the kernel that it follows on its stream has ended; it waits for that by itself
+    /// (`overlap.rs`).
+    pub(crate) begins_early: bool,
 }
 
 impl Grid {
@@ -139,6 +156,7 @@ impl Grid {
             blocks,
             threads,
             shared_bytes: 0,
+            begins_early: false,
         }
     }
 }
@@ -271,6 +289,8 @@ pub(crate) struct Kernels {
     context: Arc<CudaContext>,
     /// Makes machine code for this device, where that is possible.
     compiler: Option<Compiler>,
+    /// Whether the device has the instructions by which kernels overlap.
+    can_overlap: bool,
     loaded: Mutex<Loaded>,
 }
 
@@ -281,10 +301,15 @@ struct Loaded {
 }
 
 impl Kernels {
-    pub(crate) fn new(context: &Arc<CudaContext>, compiler: Option<Compiler>) -> Self {
+    pub(crate) fn new(
+        context: &Arc<CudaContext>,
+        compiler: Option<Compiler>,
+        can_overlap: bool,
+    ) -> Self {
         Self {
             context: Arc::clone(context),
             compiler,
+            can_overlap,
             loaded: Mutex::default(),
         }
     }
@@ -312,25 +337,9 @@ impl Kernels {
             return Err(BackendError::device(message));
         }
         let function = self.function(kernel, variant)?;
-        let mut launch = stream.launch_builder(&function);
-        for argument in arguments {
-            match argument {
-                Argument::Pointer(value) => launch.arg(value),
-                Argument::Int(value) => launch.arg(value),
-                Argument::Float(value) => launch.arg(value),
-                Argument::Weight(value) => launch.arg(value),
-                Argument::Projections(value) => launch.arg(value),
-            };
-        }
-        let config = LaunchConfig {
-            grid_dim: (grid.blocks.0, grid.blocks.1, 1),
-            block_dim: (grid.threads, 1, 1),
-            shared_mem_bytes: grid.shared_bytes,
-        };
         // SAFETY: number and kinds of the arguments are the kernel's, as checked above; the caller answers for the rest.
-        let launched = unsafe { launch.launch(config) };
-        launched.map_err(|error| failed(&format!("launch kernel `{}`", kernel.name), error))?;
-        Ok(())
+        let launched = unsafe { queue(stream, &function, grid, arguments) };
+        launched.map_err(|error| failed(&format!("launch kernel `{}`", kernel.name), error))
     }
 
     fn function(&self, kernel: &Kernel, variant: &str) -> Result<CudaFunction, BackendError> {
@@ -377,8 +386,53 @@ impl Kernels {
                 }
             }
         }
-        let module = self.context.load_module(Ptx::from_src(*ptx));
+        let ptx = if self.can_overlap {
+            overlapped(ptx)
+        } else {
+            (*ptx).to_owned()
+        };
+        let module = self.context.load_module(Ptx::from_src(ptx));
         module.map_err(|error| failed(&format!("load `{}`", kernel.file), error))
+    }
+}
+
+/// Queues a kernel by the driver's own function: the binding has none that may begin early.
+///
+/// # Safety
+///
+/// The arguments are those that the function takes; else as of [`Kernels::launch`].
+unsafe fn queue(
+    stream: &CudaStream,
+    function: &CudaFunction,
+    grid: Grid,
+    arguments: &[Argument],
+) -> Result<(), DriverError> {
+    stream.context().bind_to_thread()?;
+    let mut places: Vec<*mut c_void> = arguments.iter().map(Argument::place).collect();
+    let mut attribute = sys::CUlaunchAttribute {
+        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+        pad: [0; 4],
+        value: sys::CUlaunchAttributeValue {
+            programmaticStreamSerializationAllowed: 1,
+        },
+    };
+    let config = sys::CUlaunchConfig {
+        gridDimX: grid.blocks.0,
+        gridDimY: grid.blocks.1,
+        gridDimZ: 1,
+        blockDimX: grid.threads,
+        blockDimY: 1,
+        blockDimZ: 1,
+        sharedMemBytes: grid.shared_bytes,
+        hStream: stream.cu_stream(),
+        attrs: &raw mut attribute,
+        numAttrs: u32::from(grid.begins_early),
+    };
+    // SAFETY: attribute, arguments and their places outlive the call, in which the driver copies them; function and stream
+    // are alive, and of the context that was bound. The caller answers for the rest.
+    unsafe {
+        let (function, places) = (function.cu_function(), places.as_mut_ptr());
+        sys::cuLaunchKernelEx(&raw const config, function, places, ptr::null_mut()).result()
     }
 }
 

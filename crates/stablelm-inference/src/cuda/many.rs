@@ -105,6 +105,8 @@ pub(super) struct ManyStep {
     chosen_on_host: PinnedHostSlice<i32>,
     choice_partial: CudaSlice<f32>,
     choice_finished: CudaSlice<u32>,
+    /// Whether kernels begin before those that they follow have ended.
+    overlaps: bool,
     /// Of steps of so many sequences, without a choice at their end or with one among so many tokens.
     graphs: Graphs<(usize, Option<usize>)>,
 }
@@ -146,6 +148,7 @@ impl ManyStep {
             chosen_on_host: pinned(backend, MOST)?,
             choice_partial: backend.zeros(MOST * 3 * choice_blocks)?,
             choice_finished: backend.zeros(MOST)?,
+            overlaps: false,
             graphs: Graphs::default(),
             stream,
         };
@@ -164,15 +167,18 @@ impl ManyStep {
         ids: &[u32],
         logits: &mut Vec<f32>,
     ) -> Result<(), BackendError> {
-        let decode = |error| failed("decode tokens", error);
         self.start(decoder, caches, ids, None)?;
-        let len = ids.len() * head(decoder).rows;
+        logits.extend_from_slice(self.read_logits(ids.len() * head(decoder).rows)?);
+        Ok(())
+    }
+
+    fn read_logits(&mut self, len: usize) -> Result<&[f32], BackendError> {
+        let decode = |error| failed("decode tokens", error);
         let written = self.logits.slice(..len);
         let copied = self.stream.memcpy_dtoh(&written, &mut self.logits_on_host);
         copied.map_err(decode)?;
         self.stream.synchronize().map_err(decode)?;
-        logits.extend_from_slice(&self.logits_on_host.as_slice().map_err(decode)?[..len]);
-        Ok(())
+        Ok(&self.logits_on_host.as_slice().map_err(decode)?[..len])
     }
 
     /// Feeds tokens as [`run`](Self::run) does, and adds the likeliest token after each to `chosen`.
@@ -200,7 +206,7 @@ impl ManyStep {
         Ok(())
     }
 
-    /// Sends the state and queues a step.
+    /// Sends the state and queues a step; the first time, it decides whether launches overlap.
     fn start(
         &mut self,
         decoder: &Decoder<Cuda>,
@@ -209,6 +215,18 @@ impl ManyStep {
         choosable: Option<usize>,
     ) -> Result<(), BackendError> {
         self.send(decoder, caches, ids)?;
+        let overlap = &decoder.backend.overlap;
+        let decided = overlap.decide(&overlap.for_many, |overlaps| {
+            self.overlaps = overlaps;
+            let mut graphs = Graphs::default();
+            // One after the other, then as a graph; each leaves the same behind.
+            for _ in 0..2 {
+                graphs.run(&self.stream, (), || self.queue(decoder, ids.len(), None))?;
+            }
+            let logits = self.read_logits(ids.len() * head(decoder).rows)?;
+            Ok(logits.to_vec())
+        });
+        self.overlaps = decided?;
         let mut graphs = mem::take(&mut self.graphs);
         let queue = || self.queue(decoder, ids.len(), choosable);
         let queued = graphs.run(&self.stream, (ids.len(), choosable), queue);
@@ -254,9 +272,11 @@ impl ManyStep {
             int(table.columns),
         ];
         let grid = Grid::new((blocks(count), 1), THREADS);
-        let variant = table.format.variant();
+        let (kernel, variant) = (&kernels::EMBED, table.format.variant());
+        let kernels = &decoder.backend.kernels;
+        // The first of a step never begins early: what it follows are copies.
         // SAFETY: the residual has a row for each token, and the caller has checked that the table has those rows.
-        unsafe { self.launch(decoder, &kernels::EMBED, variant, grid, &arguments)? };
+        unsafe { kernels.launch(&self.stream, kernel, variant, grid, &arguments)? };
         let mut parts = 0;
         for (nth, layer) in decoder.layers.iter().enumerate() {
             let queued = LayerStep {
@@ -372,6 +392,8 @@ impl ManyStep {
         unsafe { self.launch(decoder, &kernels::DECODE_CHOOSE, "", grid, &arguments) }
     }
 
+    /// Queues a kernel that follows another one of the step.
+    ///
     /// # Safety
     ///
     /// As of [`Kernels::launch`](kernels::Kernels::launch).
@@ -384,7 +406,12 @@ impl ManyStep {
         arguments: &[Argument],
     ) -> Result<(), BackendError> {
         let kernels = &decoder.backend.kernels;
-        // SAFETY: the caller's.
+        let begins_early = self.overlaps;
+        let grid = Grid {
+            begins_early,
+            ..grid
+        };
+        // SAFETY: the caller's; a kernel that begins early waits before it touches what others write.
         unsafe { kernels.launch(&self.stream, kernel, variant, grid, arguments) }
     }
 

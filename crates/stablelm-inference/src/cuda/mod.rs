@@ -14,6 +14,7 @@ mod kernels;
 mod many;
 mod many_layer;
 mod matrix;
+mod overlap;
 mod retune;
 mod sequences;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::cuda::cache::LayerCache;
 use crate::cuda::driver::failed;
 use crate::cuda::kernels::{Argument, Grid, Kernel, Kernels, SequenceAddresses};
 use crate::cuda::matrix::{Format, Matrix};
+use crate::cuda::overlap::Overlap;
 use crate::cuda::retune::Compiler;
 use crate::cuda::upload::Upload;
 use crate::kv_cache::KvDtype;
@@ -79,6 +81,7 @@ pub(crate) struct Cuda {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     kernels: Kernels,
+    overlap: Overlap,
     blas: Option<Blas>,
     upload: Upload,
     /// For what the processor does while weights are loaded.
@@ -141,11 +144,13 @@ fn single(value: f64) -> f32 {
 impl Cuda {
     /// Opens a device.
     ///
-    /// `threads` is for the work on weights before they are copied; kernels made for the device are kept in `kernel_cache`.
+    /// `threads` is for the work on weights before they are copied; kernels made for the device are kept in `kernel_cache`;
+    /// `overlaps` lets launches overlap where the device can do that.
     pub(crate) fn new(
         ordinal: u32,
         threads: Option<NonZeroUsize>,
         kernel_cache: Option<&Path>,
+        overlaps: bool,
     ) -> Result<Self, LoadError> {
         let devices = driver::devices()?;
         if devices.iter().all(|found| found.ordinal != ordinal) {
@@ -153,10 +158,15 @@ impl Cuda {
         }
         let available = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let pool = Pool::new(threads.unwrap_or_else(available))?;
-        Ok(Self::open(ordinal, pool, kernel_cache)?)
+        Ok(Self::open(ordinal, pool, kernel_cache, overlaps)?)
     }
 
-    fn open(ordinal: u32, pool: Pool, kernel_cache: Option<&Path>) -> Result<Self, BackendError> {
+    fn open(
+        ordinal: u32,
+        pool: Pool,
+        kernel_cache: Option<&Path>,
+        overlaps: bool,
+    ) -> Result<Self, BackendError> {
         let open = |error| failed(&format!("open device cuda:{ordinal}"), error);
         let context = CudaContext::new(ordinal as usize).map_err(open)?;
         // SAFETY: see `address`: the order of uses is kept by the streams alone.
@@ -166,14 +176,18 @@ impl Cuda {
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let num_multiprocessors = context.attribute(count).map_err(open)?.unsigned_abs();
         let (major, minor) = context.compute_capability().map_err(open)?;
-        let compiler = kernel_cache.and_then(|folder| Compiler::find(folder, 10 * major + minor));
+        let capability = 10 * major + minor;
+        let compiler = kernel_cache.and_then(|folder| Compiler::find(folder, capability));
+        let driver = driver::driver_version().map_err(open)?;
+        let overlap = Overlap::new(overlaps, capability, driver);
         tracing::debug!(
             device = context.name().map_err(open)?,
             num_multiprocessors,
             "opened cuda:{ordinal}"
         );
         Ok(Self {
-            kernels: Kernels::new(&context, compiler),
+            kernels: Kernels::new(&context, compiler, overlap.is_possible),
+            overlap,
             blas: Blas::open(&stream)?,
             upload: Upload::new(&stream),
             pool,

@@ -2,7 +2,7 @@
 //! And every operation beside a plain reference, where there is a device; a test that is skipped says so.
 
 mod device;
-mod many;
+mod device_many;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

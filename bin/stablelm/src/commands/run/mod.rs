@@ -245,6 +245,7 @@ pub(super) fn load(
             kv_dtype,
             threads: Some(threads),
             kernel_cache: settings::cache_folder().map(|cache| cache.join("kernels")),
+            overlapping_launches: settings::overlapping_launches(),
         },
     );
     model.map_err(|error| {

@@ -44,6 +44,27 @@ __device__ __forceinline__ uint4 load_once(const void* address) {
     return bits;
 }
 
+// Kernels of a step of decoding may begin before those that they follow have ended (programmatic dependent launch), on
+// devices of compute capability 9.0. PTX for older ones has the instructions for that in comments, and the launcher takes
+// the mark away where the device knows them.
+#if __CUDA_ARCH__ >= 900
+#define OVERLAP
+#else
+#define OVERLAP "// overlap: "
+#endif
+
+// Waits until the kernels before have ended and what they wrote can be seen, then lets the next one begin. All threads have
+// to come here before they read anything but weights, and before they write: the next kernel knows of this one alone.
+__device__ __forceinline__ void wait_for_others() {
+    asm volatile(OVERLAP "griddepcontrol.wait;" ::: "memory");
+    asm volatile(OVERLAP "griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Asks for memory that is read soon to come to the second level cache; it is never written.
+__device__ __forceinline__ void prefetch(const void* address) {
+    asm volatile(OVERLAP "prefetch.global.L2 [%0];" ::"l"(address));
+}
+
 __device__ __forceinline__ float warp_sum(float value) {
     for (int lane = WARP / 2; lane > 0; lane /= 2) value += __shfl_xor_sync(EVERY_LANE, value, lane);
     return value;

@@ -18,6 +18,7 @@ __device__ void decode_attend(
     const int* state, int num_heads, int num_key_value_heads, int head_dim, int capacity, float scale) {
     __shared__ __align__(16) Run run;
     __shared__ bool is_last;
+    wait_for_others();
     int head = blockIdx.x, len = state[1] + 1;
     int chunk = (len + gridDim.y - 1) / gridDim.y;
     chunk = (chunk + TILE - 1) / TILE * TILE;

@@ -15,6 +15,7 @@ extern "C" __global__ void __launch_bounds__(256) decode_choose(
     int* chosen, int* state, const float* logits, float* partial, u32* finished, int count, int choosable) {
     __shared__ float room[WARP];
     __shared__ bool is_last;
+    wait_for_others();
     logits += (size_t)blockIdx.y * count;
     partial += 3 * gridDim.x * blockIdx.y;
     finished += blockIdx.y;

@@ -9,6 +9,7 @@
 
 template <class F>
 __device__ void decode_embed(float* residual, const Weight& table, const int* state, int columns) {
+    wait_for_others();
     int column = blockIdx.x * blockDim.x + threadIdx.x;
     if (column < columns) residual[column] = F::one(table, columns, state[0], column);
 }

@@ -15,9 +15,11 @@ __device__ void decode_gate_up(
     float epsilon) {
     extern __shared__ __align__(16) float normed[];
     __shared__ float room[WARP];
-    normalize_row(residual, norm_weight, norm_bias, hidden, epsilon, normed, room);
     int warps = gridDim.x * blockDim.x / WARP;
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
+    if (warp < rows) prefetch_rows<F>(gate, warp, up, warp, hidden);
+    wait_for_others();
+    normalize_row(residual, norm_weight, norm_bias, hidden, epsilon, normed, room);
     for (int row = warp; row < rows; row += warps) {
         float2 sums = two_rows<F>(gate, row, up, row, hidden, normed);
         if (threadIdx.x % WARP == 0) {

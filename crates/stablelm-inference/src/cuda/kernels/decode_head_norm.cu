@@ -16,6 +16,7 @@ extern "C" __global__ void decode_head_norm(
     int cache_format, float epsilon) {
     __shared__ float normed[MOST];
     __shared__ float room[WARP];
+    wait_for_others();
     bool is_query = blockIdx.x < num_heads;
     int head = is_query ? blockIdx.x : blockIdx.x - num_heads;
     const float* x = (is_query ? queries : raw_keys) + head * head_dim;

@@ -14,6 +14,8 @@ __device__ void decode_project(
     float* residual, const Weight& weight, const float* x, const float* bias, int rows, int columns) {
     int warps = gridDim.x * blockDim.x / WARP;
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
+    if (2 * warp < rows) prefetch_rows<F>(weight, 2 * warp, weight, min(2 * warp + 1, rows - 1), columns);
+    wait_for_others();
     for (int row = 2 * warp; row < rows; row += 2 * warps) {
         int next = min(row + 1, rows - 1);
         float2 sums = two_rows<F>(weight, row, weight, next, columns, x);

@@ -32,6 +32,26 @@ struct Projections {
     void* value_cache;
 };
 
+// Two rows of one head, of queries, of keys or of values.
+struct Pair {
+    bool is_query, is_key, rotates;
+    // The head among those of its kind, and the two rows in it.
+    int head, low, high;
+};
+
+__device__ __forceinline__ Pair pair_of(int work, int num_heads, int num_key_value_heads, int head_dim, int pairs) {
+    int half = head_dim / 2, head = work / half, pair = work % half;
+    Pair at;
+    // The rows (i, i + pairs) of a head rotate with each other; the rest go by two as they come.
+    at.rotates = pair < pairs;
+    at.low = at.rotates ? pair : 2 * pairs + 2 * (pair - pairs);
+    at.high = at.rotates ? pair + pairs : at.low + 1;
+    at.is_query = head < num_heads;
+    at.is_key = !at.is_query && head < num_heads + num_key_value_heads;
+    at.head = at.is_query ? head : at.is_key ? head - num_heads : head - num_heads - num_key_value_heads;
+    return at;
+}
+
 template <class F>
 __device__ void decode_qkv(
     const Weight& query, const Weight& key, const Weight& value, const Projections& p, int hidden, int num_heads,
@@ -39,30 +59,32 @@ __device__ void decode_qkv(
     float epsilon) {
     extern __shared__ __align__(16) float normed[];
     __shared__ float room[WARP];
-    normalize_row(p.residual, p.norm_weight, p.norm_bias, hidden, epsilon, normed, room);
-    int position = p.state[1];
     int warps = gridDim.x * blockDim.x / WARP;
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
-    int half = head_dim / 2;
-    int end = last_head * half;
-    for (int work = first_head * half + warp; work < end; work += warps) {
-        int head = work / half, pair = work % half;
-        // The rows (i, i + pairs) of a head rotate with each other; the rest go by two as they come.
-        bool rotates = pair < pairs;
-        int low = rotates ? pair : 2 * pairs + 2 * (pair - pairs);
-        int high = rotates ? pair + pairs : low + 1;
-        bool is_query = head < num_heads, is_key = !is_query && head < num_heads + num_key_value_heads;
-        int of_kind = is_query ? head : is_key ? head - num_heads : head - num_heads - num_key_value_heads;
+    int half = head_dim / 2, first = first_head * half + warp, end = last_head * half;
+    if (first < end) {
+        Pair asked = pair_of(first, num_heads, num_key_value_heads, head_dim, pairs);
+        const Weight& weight = asked.is_query ? query : asked.is_key ? key : value;
+        int row = asked.head * head_dim;
+        prefetch_rows<F>(weight, row + asked.low, weight, row + asked.high, hidden);
+    }
+    wait_for_others();
+    normalize_row(p.residual, p.norm_weight, p.norm_bias, hidden, epsilon, normed, room);
+    int position = p.state[1];
+    for (int work = first; work < end; work += warps) {
+        Pair at = pair_of(work, num_heads, num_key_value_heads, head_dim, pairs);
+        bool is_query = at.is_query, is_key = at.is_key;
+        int low = at.low, high = at.high, pair = work % half;
         const Weight& weight = is_query ? query : is_key ? key : value;
         const float* bias = is_query ? p.query_bias : is_key ? p.key_bias : p.value_bias;
-        int row = of_kind * head_dim;
+        int row = at.head * head_dim;
         float2 sums = two_rows<F>(weight, row + low, weight, row + high, hidden, normed);
         if (threadIdx.x % WARP != 0) continue;
         if (bias) {
             sums.x += bias[row + low];
             sums.y += bias[row + high];
         }
-        if (rotates && (is_query || is_key) && !p.raw_keys) {
+        if (at.rotates && (is_query || is_key) && !p.raw_keys) {
             float c = p.cos[position * pairs + pair], s = p.sin[position * pairs + pair];
             sums = make_float2(sums.x * c - sums.y * s, sums.y * c + sums.x * s);
         }
@@ -72,7 +94,7 @@ __device__ void decode_qkv(
             output[row + high] = sums.y;
         } else {
             void* cache = is_key ? p.key_cache : p.value_cache;
-            size_t to = ((size_t)of_kind * capacity + position) * head_dim;
+            size_t to = ((size_t)at.head * capacity + position) * head_dim;
             store_as(cache_format, cache, to + low, sums.x);
             store_as(cache_format, cache, to + high, sums.y);
         }
@@ -80,7 +102,7 @@ __device__ void decode_qkv(
 }
 
 #define DEFINE(name, Format)                                                                                          \
-    extern "C" __global__ void __launch_bounds__(256) decode_qkv_##name(                                             \
+    extern "C" __global__ void __launch_bounds__(256, 2) decode_qkv_##name(                                          \
         Weight query, Weight key, Weight value, Projections pointers, int hidden, int num_heads,                     \
         int num_key_value_heads, int head_dim, int pairs, int capacity, int cache_format, int first_head,            \
         int last_head, float epsilon) {                                                                              \

@@ -14,9 +14,11 @@ __device__ void decode_up(
     const float* bias, int hidden, int rows, int nonlinearity, float epsilon) {
     extern __shared__ __align__(16) float normed[];
     __shared__ float room[WARP];
-    normalize_row(residual, norm_weight, norm_bias, hidden, epsilon, normed, room);
     int warps = gridDim.x * blockDim.x / WARP;
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
+    if (2 * warp < rows) prefetch_rows<F>(weight, 2 * warp, weight, min(2 * warp + 1, rows - 1), hidden);
+    wait_for_others();
+    normalize_row(residual, norm_weight, norm_bias, hidden, epsilon, normed, room);
     for (int row = 2 * warp; row < rows; row += 2 * warps) {
         int next = min(row + 1, rows - 1);
         float2 sums = two_rows<F>(weight, row, weight, next, hidden, normed);

@@ -201,10 +201,12 @@ __device__ __forceinline__ void share_out(const Job& job, const void* x, int col
     // Two, so that a warp can leave its sums of one tile while others still read those of the one before.
     __shared__ __align__(16) float left[2][MATRICES][BLOCK_WARPS][TILE_SUMS];
     int warp = threadIdx.x / WARP, tiles = job.tiles();
-    if (blockIdx.x >= tiles) return;
-    Tile<MATRICES> tile = job.tile(blockIdx.x);
+    // There are no more blocks than tiles, but for a few of the smallest matrices: those begin with the last one, for nobody.
+    Tile<MATRICES> tile = job.tile(min((int)blockIdx.x, tiles - 1));
     Vector now[asked * MATRICES], next[asked * MATRICES];
+    // Weights are all that can be read before the kernels before have ended.
     ask<F, MATRICES>(now, tile, columns, 0);
+    wait_for_others();
     int turn = 0;
     for (int nth = blockIdx.x; nth < tiles; nth += gridDim.x) {
         Sums<F> sums[MATRICES];

@@ -72,6 +72,7 @@ __device__ void many_attend(
     __shared__ bool is_last;
     int cached = blockIdx.x, split = blockIdx.y % splits, row = blockIdx.y / splits;
     int group = num_heads / num_key_value_heads;
+    wait_for_others();
     Sequence sequence = sequences[row];
     int len = sequence.len + 1;
     int chunk = (len + splits - 1) / splits;

@@ -12,6 +12,7 @@ extern "C" __global__ void __launch_bounds__(256) many_normalize(
     int row_format, float epsilon) {
     extern __shared__ __align__(16) float normed[];
     __shared__ float room[WARP];
+    wait_for_others();
     size_t start = (size_t)blockIdx.x * width;
     float sum = 0.0f;
     for (int column = 4 * threadIdx.x; column < width; column += 4 * blockDim.x) {

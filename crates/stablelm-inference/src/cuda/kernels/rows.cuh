@@ -43,6 +43,22 @@ __device__ __forceinline__ float2 two_rows(
     return make_float2(warp_sum(sums.x), warp_sum(sums.y));
 }
 
+// Asks for the vectors that `two_rows` reads first, before the kernels before this one have ended.
+template <class F>
+__device__ __forceinline__ void prefetch_rows(
+    const Weight& first, int first_row, const Weight& second, int second_row, int columns) {
+    // Vectors of 16 bytes in a row; a row of a tiny model may have a few more bytes.
+    size_t vectors = columns / F::VALUES;
+#pragma unroll
+    for (int i = 0; i < IN_FLIGHT; i++) {
+        int at = threadIdx.x % WARP + i * WARP;
+        if (at < vectors) {
+            prefetch(first.quants + (first_row * vectors + at) * 16);
+            prefetch(second.quants + (second_row * vectors + at) * 16);
+        }
+    }
+}
+
 // Writes `(x - mean) / sqrt(variance + epsilon) * weight + bias` of one row to shared memory; all threads take part.
 //
 // Every block does it for itself: the row is a few kilobytes in the second level cache, a launch of its own would take

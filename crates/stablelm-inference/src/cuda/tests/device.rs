@@ -28,7 +28,7 @@ pub(super) fn device() -> Option<(Cuda, u32)> {
     match driver::devices() {
         Ok(devices) => {
             let ordinal = devices[0].ordinal;
-            Some((Cuda::new(ordinal, None, None).unwrap(), ordinal))
+            Some((Cuda::new(ordinal, None, None, true).unwrap(), ordinal))
         }
         Err(error) => {
             eprintln!("skipped: {error}");
@@ -337,6 +337,7 @@ pub(super) fn random_model(
         kv_dtype,
         threads: None,
         kernel_cache: None,
+        overlapping_launches: true,
     };
     load(&config, &source, &options).unwrap()
 }
