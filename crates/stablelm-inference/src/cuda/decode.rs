@@ -67,6 +67,11 @@ impl CudaNetwork {
             prefill_chunk: OnceLock::new(),
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn overlap(&self) -> &crate::cuda::overlap::Overlap {
+        &self.decoder.backend.overlap
+    }
 }
 
 /// Returns whether the fused kernels can run a network.

@@ -296,7 +296,7 @@ fn attention_is_the_processor_s_over_a_cache_that_grows_and_is_cut() {
 }
 
 /// A model of random weights.
-struct Random(Vec<Parameter>);
+pub(super) struct Random(pub(super) Vec<Parameter>);
 
 impl TensorSource for Random {
     fn names(&self) -> Vec<&str> {

@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-use super::device::{CONFIGS, check, device, ids, random_model};
+use stablelm_model::{ModelConfig, parameters};
+
+use super::device::{CONFIGS, Random, check, device, ids, random_model};
 use crate::batch::Batch;
-use crate::decoder::{Rows, Sequence};
+use crate::cuda::Cuda;
+use crate::cuda::decode::CudaNetwork;
+use crate::decoder::{Network, Rows, Sequence};
 use crate::device::Device;
 use crate::generate::{FinishReason, GenerateOptions, Generation, generate};
 use crate::kv_cache::KvDtype;
 use crate::model::Model;
 use crate::sample::Sampling;
 use crate::stored::WeightDtype;
+use crate::weights;
 
 /// Lengths of prompts: the cache of one, which begins with 256 positions, grows on the way.
 fn prompt_len(nth: u32) -> u32 {
@@ -134,5 +139,43 @@ fn tokens_that_the_device_chooses_side_by_side_are_those_that_the_host_would() {
             let short = together(&model, &prompts[..1], &options(0, None));
             assert_eq!(short[0].finish_reason, FinishReason::Length);
         }
+    }
+}
+
+/// Returns the logits of single tokens and of tokens side by side, whether launches could overlap, and whether they did.
+fn overlapping(ordinal: u32, config: &str, overlaps: bool) -> (Vec<Vec<u32>>, bool, [bool; 2]) {
+    let config = ModelConfig::from_config_json(config.as_bytes()).unwrap();
+    let source = Random(parameters(&config).collect());
+    let cuda = Cuda::new(ordinal, None, None, overlaps).unwrap();
+    let (decoder, _) = weights::load(cuda, &config, &source, WeightDtype::Bf16, None).unwrap();
+    let network = CudaNetwork::new(decoder);
+    let mut rows = Vec::new();
+    let mut sequence = network.start(16).unwrap();
+    let mut many = network.start_many();
+    for nth in 0..3 {
+        many.begin(16).unwrap();
+        many.feed(nth, &ids(5, 4), Rows::Last).unwrap();
+    }
+    for id in ids(9, 4) {
+        rows.push(sequence.feed(&[id], Rows::Last).unwrap());
+        rows.push(many.step(&[(0, id), (1, 7), (2, id + 1)]).unwrap());
+    }
+    let bits = rows
+        .iter()
+        .map(|row| row.iter().map(|logit| logit.to_bits()).collect());
+    let overlap = network.overlap();
+    let did = [&overlap.for_one, &overlap.for_many].map(|did| did.get() == Some(&true));
+    (bits.collect(), overlap.is_possible, did)
+}
+
+#[test]
+fn launches_that_overlap_give_the_same_logits_to_the_bit() {
+    let Some((_, ordinal)) = device() else { return };
+    for config in [CONFIGS[0], CONFIGS[2], CONFIGS[3]] {
+        let (expected, _, did) = overlapping(ordinal, config, false);
+        assert_eq!(did, [false; 2], "{config}");
+        let (found, can, did) = overlapping(ordinal, config, true);
+        assert_eq!(did, [can; 2], "{config}");
+        assert_eq!(found, expected, "{config}");
     }
 }
