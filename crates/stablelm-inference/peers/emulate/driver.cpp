@@ -123,6 +123,9 @@ struct Memory {
 static std::map<uintptr_t, Memory> memories;
 static uint64_t memory_limit = 8ull << 30, memory_used = 0;
 
+// Whether launches that may begin early do.
+static bool overlaps = true;
+
 static Memory* memory_of(uint64_t address) {
     auto after = memories.upper_bound(address);
     if (after == memories.begin()) return nullptr;
@@ -384,6 +387,8 @@ static void initialize() {
     if (asked && !strcmp(asked, "at-once")) order = AT_ONCE;
     if (const char* limit = getenv("CUDA_STAND_IN_MEMORY")) memory_limit = strtoull(limit, nullptr, 10);
     backwards = getenv("CUDA_STAND_IN_BACKWARDS") != nullptr;
+    const char* overlap = getenv("CUDA_STAND_IN_OVERLAP");
+    overlaps = !overlap || strcmp(overlap, "0");
     // Shared memory ends where a page begins that nobody may touch.
     char* room = (char*)mmap(nullptr, MOST_SHARED + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     mprotect(room + MOST_SHARED, PAGE, PROT_NONE);
@@ -978,7 +983,7 @@ EXPORT int cuLaunchKernelEx(const LaunchConfig* config, void* function, void** p
         const LaunchAttribute& attribute = config->attributes[at];
         // Programmatic stream serialization.
         if (attribute.id != 6) return fail(NOT_SUPPORTED, "attribute %d of a launch is not known here", attribute.id);
-        is_early = attribute.value != 0;
+        is_early = overlaps && attribute.value != 0;
     }
     return launch_kernel(function, config->grid, config->block, config->shared, config->stream, parameters, is_early);
 }

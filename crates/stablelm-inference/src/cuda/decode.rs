@@ -1,4 +1,4 @@
-//! Decoding one token at a time: five launches a layer, queued once and replayed as a CUDA graph.
+//! Decoding one token at a time: five launches a layer (`decode_layer.rs`), queued once and replayed as a CUDA graph.
 //!
 //! Many tokens at once go through the network as on any backend (`decoder.rs`); a single one takes the way of this file,
 //! over the same cache. Token and position lie in device memory, so that the graph of one step serves every other, until
@@ -13,28 +13,24 @@ use cudarc::driver::{CudaSlice, CudaStream, PinnedHostSlice};
 
 use crate::backend::BackendError;
 use crate::cuda::cache::LayerCache;
+use crate::cuda::decode_layer::LayerStep;
 use crate::cuda::driver::failed;
 use crate::cuda::graphs::Graphs;
 use crate::cuda::greedy::Choice;
-use crate::cuda::kernels::{self, Argument, Grid, Kernel, ProjectionAddresses};
+use crate::cuda::kernels::{self, Argument, Grid, Kernel};
 use crate::cuda::many;
-use crate::cuda::matrix::{Format, Matrix};
+use crate::cuda::matrix::Matrix;
 use crate::cuda::sequences::CudaSequences;
-use crate::cuda::{
-    Cuda, LARGEST_HEAD, THREADS, address, blocks, int, nonlinearity_number, scale, single,
-};
-use crate::decoder::{
-    Decoder, Layer, Likeliest, Network, PREFILL_CHUNK, Residual, Rows, Sequence, Sequences,
-};
+use crate::cuda::{Cuda, LARGEST_HEAD, THREADS, address, blocks, int, single};
+use crate::decoder::{Decoder, Likeliest, Network, PREFILL_CHUNK, Rows, Sequence, Sequences};
 use crate::kv_cache::KvCache;
-use crate::mlp::Mlp;
 use crate::norm::Norm;
 
-use Argument::{Float, Int, Pointer, Projections, Weight};
+use Argument::{Float, Int, Pointer, Weight};
 
 /// Into how many parts the positions of the cache are split at most. With tiles of 128 positions, each of 4,096 positions
 /// has a block of its own for every head.
-const SPLITS: usize = 32;
+pub(super) const SPLITS: usize = 32;
 
 /// The most bytes of shared memory that a block has without asking for more.
 const SHARED_BYTES: usize = 48 << 10;
@@ -215,15 +211,15 @@ pub(super) struct Step {
     pub(super) stream: Arc<CudaStream>,
     /// The token and its position.
     pub(super) state: CudaSlice<i32>,
-    cos: CudaSlice<f32>,
-    sin: CudaSlice<f32>,
-    residual: CudaSlice<f32>,
-    queries: CudaSlice<f32>,
-    raw_keys: CudaSlice<f32>,
-    attended: CudaSlice<f32>,
-    partial: CudaSlice<f32>,
-    finished: CudaSlice<u32>,
-    inner: CudaSlice<f32>,
+    pub(super) cos: CudaSlice<f32>,
+    pub(super) sin: CudaSlice<f32>,
+    pub(super) residual: CudaSlice<f32>,
+    pub(super) queries: CudaSlice<f32>,
+    pub(super) raw_keys: CudaSlice<f32>,
+    pub(super) attended: CudaSlice<f32>,
+    pub(super) partial: CudaSlice<f32>,
+    pub(super) finished: CudaSlice<u32>,
+    pub(super) inner: CudaSlice<f32>,
     pub(super) logits: CudaSlice<f32>,
     on_host: PinnedHostSlice<f32>,
     pub(super) choice: Choice,
@@ -374,7 +370,7 @@ impl Step {
     }
 
     /// Queues a normalization and a matrix.
-    fn queue_up(
+    pub(super) fn queue_up(
         &self,
         decoder: &Decoder<Cuda>,
         norm: &Norm<Cuda>,
@@ -404,7 +400,7 @@ impl Step {
     }
 
     /// Returns a grid for so many pieces of work of a warp each, with shared memory for a row of `shared` numbers.
-    fn grid(decoder: &Decoder<Cuda>, warps: usize, shared: usize) -> Grid {
+    pub(super) fn grid(decoder: &Decoder<Cuda>, warps: usize, shared: usize) -> Grid {
         Grid {
             blocks: (decoder.backend.blocks_for_warps(warps), 1),
             threads: THREADS,
@@ -440,11 +436,11 @@ impl Step {
         Pointer(address(slice, &self.stream))
     }
 
-    fn at_or_null<T>(&self, slice: Option<&CudaSlice<T>>) -> Argument {
+    pub(super) fn at_or_null<T>(&self, slice: Option<&CudaSlice<T>>) -> Argument {
         slice.map_or(Pointer(0), |slice| self.at(slice))
     }
 
-    fn norm(&self, norm: &Norm<Cuda>) -> [Argument; 2] {
+    pub(super) fn norm(&self, norm: &Norm<Cuda>) -> [Argument; 2] {
         [self.at(&norm.weight), self.at_or_null(norm.bias.as_ref())]
     }
 }
@@ -460,269 +456,5 @@ fn sent_or_one(backend: &Cuda, values: &[f32]) -> Result<CudaSlice<f32>, Backend
         backend.zeros(1)
     } else {
         backend.send(values)
-    }
-}
-
-/// One layer of a step.
-#[derive(Clone, Copy)]
-struct LayerStep<'a> {
-    step: &'a Step,
-    decoder: &'a Decoder<Cuda>,
-    layer: &'a Layer<Cuda>,
-    cache: &'a LayerCache,
-}
-
-impl LayerStep<'_> {
-    fn queue(self) -> Result<(), BackendError> {
-        let Layer {
-            input_norm,
-            attention,
-            residual,
-            mlp,
-        } = self.layer;
-        self.queue_qkv()?;
-        if let (Some(query_norm), Some(key_norm)) = (&attention.query_norm, &attention.key_norm) {
-            self.queue_head_norm(query_norm, key_norm)?;
-        }
-        self.queue_attend()?;
-        let attended = &self.step.attended;
-        let project_attended = || {
-            self.queue_project(
-                &attention.output.weight,
-                attention.output.bias.as_ref(),
-                attended,
-            )
-        };
-        match residual {
-            Residual::Sequential(norm) => {
-                project_attended()?;
-                self.queue_inner(mlp, norm)?;
-            }
-            // The MLP reads the residual stream as it was before attention wrote to it.
-            Residual::ParallelSharedNorm => {
-                self.queue_inner(mlp, input_norm)?;
-                project_attended()?;
-            }
-            Residual::Parallel(norm) => {
-                self.queue_inner(mlp, norm)?;
-                project_attended()?;
-            }
-        }
-        self.queue_project(&mlp.down.weight, mlp.down.bias.as_ref(), &self.step.inner)
-    }
-
-    fn addresses(self) -> ProjectionAddresses {
-        let Layer {
-            attention,
-            input_norm,
-            ..
-        } = self.layer;
-        let stream = &self.step.stream;
-        let of = |slice: &CudaSlice<f32>| address(slice, stream);
-        let or_null = |slice: Option<&CudaSlice<f32>>| slice.map_or(0, of);
-        let (key_cache, value_cache) = self.cache.addresses();
-        ProjectionAddresses {
-            residual: of(&self.step.residual),
-            norm_weight: of(&input_norm.weight),
-            norm_bias: or_null(input_norm.bias.as_ref()),
-            query_bias: or_null(attention.query.bias.as_ref()),
-            key_bias: or_null(attention.key.bias.as_ref()),
-            value_bias: or_null(attention.value.bias.as_ref()),
-            cos: of(&self.step.cos),
-            sin: of(&self.step.sin),
-            state: address(&self.step.state, stream),
-            queries: of(&self.step.queries),
-            raw_keys: match attention.query_norm {
-                Some(_) => of(&self.step.raw_keys),
-                None => 0,
-            },
-            key_cache,
-            value_cache,
-        }
-    }
-
-    /// Queues the projections: in one launch where all three matrices have one format, else in one for each.
-    fn queue_qkv(self) -> Result<(), BackendError> {
-        let attention = &self.layer.attention;
-        let shape = attention.shape;
-        let weights = [
-            &attention.query.weight,
-            &attention.key.weight,
-            &attention.value.weight,
-        ];
-        let formats = weights.map(|weight| weight.format);
-        let ends = [
-            shape.num_heads,
-            shape.num_heads + shape.num_key_value_heads,
-            shape.num_heads + 2 * shape.num_key_value_heads,
-        ];
-        if formats[0] == formats[1] && formats[1] == formats[2] {
-            return self.queue_heads(weights, formats[0], 0, ends[2]);
-        }
-        self.queue_heads(weights, formats[0], 0, ends[0])?;
-        self.queue_heads(weights, formats[1], ends[0], ends[1])?;
-        self.queue_heads(weights, formats[2], ends[1], ends[2])
-    }
-
-    fn queue_heads(
-        self,
-        weights: [&Matrix; 3],
-        format: Format,
-        first: usize,
-        last: usize,
-    ) -> Result<(), BackendError> {
-        let shape = self.layer.attention.shape;
-        let hidden = weights[0].columns;
-        let [query, key, value] = weights.map(|weight| Weight(weight.address(&self.step.stream)));
-        let arguments = [
-            query,
-            key,
-            value,
-            Projections(self.addresses()),
-            int(hidden),
-            int(shape.num_heads),
-            int(shape.num_key_value_heads),
-            int(shape.head_dim),
-            int(self.decoder.rotary.num_pairs()),
-            int(self.cache.capacity),
-            self.cache.format(),
-            int(first),
-            int(last),
-            Float(single(self.layer.input_norm.epsilon)),
-        ];
-        let warps = (last - first) * shape.head_dim / 2;
-        let grid = Step::grid(self.decoder, warps, hidden);
-        let (kernel, variant) = (&kernels::DECODE_QKV, format.variant());
-        // SAFETY: matrices, biases and outputs are of the shape given, and those of the heads from `first` to `last` are
-        // in the variant's format; cache and angles have room for the position, as the caller has seen to; and shared
-        // memory has room for a row.
-        unsafe {
-            self.step
-                .launch(self.decoder, kernel, variant, grid, &arguments)
-        }
-    }
-
-    fn queue_head_norm(
-        self,
-        query_norm: &Norm<Cuda>,
-        key_norm: &Norm<Cuda>,
-    ) -> Result<(), BackendError> {
-        let shape = self.layer.attention.shape;
-        let step = self.step;
-        let arguments = [
-            step.at(&step.queries),
-            step.at(&step.raw_keys),
-            Pointer(self.cache.addresses().0),
-            step.at(&query_norm.weight),
-            step.at(&key_norm.weight),
-            step.at(&step.cos),
-            step.at(&step.sin),
-            step.at(&step.state),
-            int(shape.num_heads),
-            int(shape.head_dim),
-            int(self.decoder.rotary.num_pairs()),
-            int(self.cache.capacity),
-            self.cache.format(),
-            Float(single(query_norm.epsilon)),
-        ];
-        let heads = blocks(shape.num_heads + shape.num_key_value_heads);
-        let grid = Grid::new((heads, 1), 64);
-        // SAFETY: queries, keys, factors and cache are of the shape given.
-        unsafe {
-            step.launch(
-                self.decoder,
-                &kernels::DECODE_HEAD_NORM,
-                "",
-                grid,
-                &arguments,
-            )
-        }
-    }
-
-    fn queue_attend(self) -> Result<(), BackendError> {
-        let shape = self.layer.attention.shape;
-        let step = self.step;
-        let (key_cache, value_cache) = self.cache.addresses();
-        let arguments = [
-            step.at(&step.attended),
-            step.at(&step.queries),
-            Pointer(key_cache),
-            Pointer(value_cache),
-            step.at(&step.partial),
-            step.at(&step.finished),
-            step.at(&step.state),
-            int(shape.num_heads),
-            int(shape.num_key_value_heads),
-            int(shape.head_dim),
-            int(self.cache.capacity),
-            Float(scale(shape)),
-        ];
-        let grid = Grid::new((blocks(shape.num_heads), blocks(SPLITS)), 128);
-        let variant = self.cache.variant();
-        // SAFETY: queries and output are of all heads, the cache holds the position, and there is room for the parts of
-        // as many splits as the grid has.
-        unsafe {
-            step.launch(
-                self.decoder,
-                &kernels::DECODE_ATTEND,
-                variant,
-                grid,
-                &arguments,
-            )
-        }
-    }
-
-    /// Queues a matrix whose products are added to the residual stream.
-    fn queue_project(
-        self,
-        weight: &Matrix,
-        bias: Option<&CudaSlice<f32>>,
-        input: &CudaSlice<f32>,
-    ) -> Result<(), BackendError> {
-        let step = self.step;
-        let arguments = [
-            step.at(&step.residual),
-            Weight(weight.address(&step.stream)),
-            step.at(input),
-            step.at_or_null(bias),
-            int(weight.rows),
-            int(weight.columns),
-        ];
-        let grid = Step::grid(self.decoder, weight.rows.div_ceil(2), 0);
-        let (kernel, variant) = (&kernels::DECODE_PROJECT, weight.format.variant());
-        // SAFETY: the residual is as long as the matrix has rows, and the input at least as long as it has columns.
-        unsafe { step.launch(self.decoder, kernel, variant, grid, &arguments) }
-    }
-
-    /// Queues the inner half of the MLP.
-    fn queue_inner(self, mlp: &Mlp<Cuda>, norm: &Norm<Cuda>) -> Result<(), BackendError> {
-        let step = self.step;
-        let up = &mlp.up;
-        let nonlinearity = nonlinearity_number(mlp.nonlinearity);
-        let output = step.at(&step.inner);
-        let Some(gate) = &mlp.gate else {
-            let bias = up.bias.as_ref();
-            return step.queue_up(self.decoder, norm, &up.weight, bias, nonlinearity, output);
-        };
-        let [norm_weight, norm_bias] = step.norm(norm);
-        let arguments = [
-            output,
-            step.at(&step.residual),
-            norm_weight,
-            norm_bias,
-            Weight(gate.weight.address(&step.stream)),
-            Weight(up.weight.address(&step.stream)),
-            step.at_or_null(gate.bias.as_ref()),
-            step.at_or_null(up.bias.as_ref()),
-            int(up.weight.columns),
-            int(up.weight.rows),
-            Int(nonlinearity),
-            Float(single(norm.epsilon)),
-        ];
-        let grid = Step::grid(self.decoder, up.weight.rows, up.weight.columns);
-        let (kernel, variant) = (&kernels::DECODE_GATE_UP, up.weight.format.variant());
-        // SAFETY: both matrices have one shape and one format, the residual and the norm's factors are as wide, output
-        // and biases as long as they have rows; and shared memory has room for a row.
-        unsafe { step.launch(self.decoder, kernel, variant, grid, &arguments) }
     }
 }

@@ -7,6 +7,7 @@
 mod blas;
 mod cache;
 pub(crate) mod decode;
+mod decode_layer;
 pub(crate) mod driver;
 mod graphs;
 mod greedy;
