@@ -11,7 +11,9 @@ In order, each with its own line of the outcome, and one that fails keeps none f
 5. a model of random weights in the shape of StableLM-3B-4E1T (`--make-model`): decoding at contexts of 8 and 4,096 tokens
    (there with a cache of 8 bits as well), prefill of 2,048, 16 prompts side by side, in bf16, q8_0 and q4_k, against the bytes that must be read;
 6. the same with launches that overlap and with launches that do not: tokens have to be the same;
-7. decoding, prefill and a batch of 16 in transformers, eager and compiled with a static cache, where torch finds the GPU.
+7. decoding, prefill and a batch of 16 in transformers, eager and compiled with a static cache, and the rate of a large
+   product in bf16, where torch finds the GPU;
+8. what was measured beside what the backend is meant to reach.
 
 It is meant to take ten minutes on a machine that has the binaries; cargo may take as long again to make them. It has not
 run on a device yet. Everything that was found is in FOLDER/outcome.json. Only the standard library is needed; step 7 runs
@@ -35,7 +37,18 @@ TOLERANCES = {"f32": 1e-3, "bf16": 0.26}
 # Of one decoded token of StableLM-3B-4E1T: all matrices but the embedding, and the numbers in the cache of one position.
 WEIGHTS_PER_TOKEN = 2_666_664_960
 CACHED_PER_POSITION = 2 * 2560 * 32
+# Of one position of a prompt: all of them but the head, which the last one alone needs.
+WEIGHTS_PER_POSITION = WEIGHTS_PER_TOKEN - 50_304 * 2560
 BATCH = 16
+# Shares of what a copy reaches that decoding is meant to reach; of the rate of a large product, prefill; and how many times
+# the rate of one sequence a batch is meant to have.
+DECODE_BARS = {
+    "bf16 decode at 8, f16 cache": 0.85,
+    f"bf16 decode at {4096 - 130}, f16 cache": 0.80,
+    "q8_0 decode at 8, f16 cache": 0.75,
+    "q4_k decode at 8, f16 cache": 0.60,
+}
+PREFILL_BAR, BATCH_BAR = 0.6, 10
 BITS = {"bf16": 16, "q8_0": 8.5, "q4_k": 4.625}
 
 
@@ -239,6 +252,8 @@ def transformers_worker(options):
         return torch.randint(config.vocab_size, (rows, columns), device=options.device)
 
     with torch.inference_mode():
+        left, right = (torch.randn(8192, 8192, dtype=torch.bfloat16, device=options.device) for _ in range(2))
+        outcome["bf16 products, operations/s"] = 2 * 8192**3 * timed(lambda: left @ right, 20)
         outcome["prefill of 2048"] = 2048 * timed(lambda: model(ids(1, 2048), logits_to_keep=1), 5)
         for batch, context in [(1, 8), (1, 3966), (BATCH, 8)]:
             cache = DynamicCache()
@@ -254,6 +269,22 @@ def transformers_worker(options):
             step = lambda: compiled(token, past_key_values=cache, cache_position=at).logits.argmax(-1)
             outcome[f"compiled decode at {context}, batch {batch}"] = batch * timed(step, 64)
     print(json.dumps(outcome))
+
+
+def bars(options):
+    """Holds what was measured against what the backend is meant to reach."""
+    measured, peer = options.outcome["speed"], options.outcome.get("transformers", {})
+    reached = {what: (measured[what]["share_of_copy"], bar) for what, bar in DECODE_BARS.items()}
+    alone = measured["bf16 decode at 8, f16 cache"]["tokens_per_s"]
+    reached[f"bf16 batch of {BATCH}, times one"] = measured[f"bf16 batch of {BATCH}"]["tokens_per_s"] / alone, BATCH_BAR
+    if "bf16 products, operations/s" in peer:
+        operations = 2 * WEIGHTS_PER_POSITION * measured["bf16 prefill of 2048"]["tokens_per_s"]
+        reached["bf16 prefill of 2048"] = operations / peer["bf16 products, operations/s"], PREFILL_BAR
+    told = {what: {"reached": round(value, 3), "bar": bar} for what, (value, bar) in reached.items()}
+    missed = [what for what, (value, bar) in reached.items() if value < bar]
+    if missed:
+        raise RuntimeError(f"not reached: {', '.join(missed)}; {json.dumps(told)}")
+    return told
 
 
 def main():
@@ -282,7 +313,8 @@ def main():
     options.tests = options.tests and options.tests.resolve()
     options.make_model = options.make_model and options.make_model.resolve()
     outcome, failed = {}, []
-    for step in [device, device_tests, oracles, sanitizer, speed, overlap, transformers]:
+    options.outcome = outcome
+    for step in [device, device_tests, oracles, sanitizer, speed, overlap, transformers, bars]:
         name = step.__name__
         if options.only and name not in options.only and name != "device":
             continue
