@@ -2,14 +2,14 @@
 //!
 //! Lines of JSON. The first names the conversion: a digest of its plan and of the input files' sizes and times, so that
 //! nobody goes on with other weights. A line that was cut off by the end of the process counts as not written; a file
-//! is on disk before its line is. Lines are written with the first file that is complete, since there is nothing to go on
-//! with before: with one file, that is shortly before the record is removed, and it may never take room on disk.
+//! is on disk before its line is. Lines are written when a file is complete and ten seconds have passed: nobody needs to go
+//! on with less, and removing a record that has come to the disk may wait there for all that was written before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,9 @@ use crate::open::Checkpoint;
 
 /// The name of the record in the folder that is written.
 pub const JOURNAL_FILE: &str = "convert.journal";
+
+/// How long lines may wait before they are written.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why the record of an unfinished conversion could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,10 @@ pub struct Journal {
     file: Option<File>,
     /// Lines that are not written yet.
     pending: Vec<u8>,
+    /// When lines were written last, or the conversion was begun.
+    written: Instant,
+    /// How long lines may wait.
+    interval: Duration,
     started: String,
     files: BTreeSet<PathBuf>,
     pub(crate) tensors: BTreeMap<String, Noted>,
@@ -118,6 +125,8 @@ impl Journal {
             tensors: BTreeMap::new(),
             file: None,
             pending: Vec::new(),
+            written: Instant::now(),
+            interval: INTERVAL,
             path: path.clone(),
         };
         if let Some(Line::Conversion {
@@ -149,6 +158,13 @@ impl Journal {
             journal.pending.push(b'\n');
         }
         Ok(journal)
+    }
+
+    /// Writes a line as soon as a file is complete.
+    #[must_use]
+    pub fn without_delay(self) -> Self {
+        let interval = Duration::ZERO;
+        Self { interval, ..self }
     }
 
     /// Returns when the conversion was begun.
@@ -183,17 +199,28 @@ impl Journal {
         });
     }
 
-    /// Notes that a file is complete and on disk, and writes all that was noted before.
+    /// Notes that a file is complete and on disk, and writes all that was noted if that was not done for a while.
     pub(crate) fn note_file(&mut self, path: &Path) -> Result<(), JournalError> {
         self.add(&Line::File {
             path: path.to_owned(),
         });
+        self.files.insert(path.to_owned());
+        if self.written.elapsed() < self.interval {
+            return Ok(());
+        }
+        self.save()
+    }
+
+    /// Writes all that was noted, if there are complete files to go on with.
+    pub(crate) fn save(&mut self) -> Result<(), JournalError> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        self.written = Instant::now();
         self.write().map_err(|source| JournalError::Io {
             path: self.path.clone(),
             source,
-        })?;
-        self.files.insert(path.to_owned());
-        Ok(())
+        })
     }
 
     fn add(&mut self, line: &Line) {

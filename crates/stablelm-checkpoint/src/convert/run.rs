@@ -95,6 +95,11 @@ pub fn convert(
         drop(flushes);
     });
     if let Some((_, error)) = run.error.held().take() {
+        if let Some(journal) = run.journal.held().as_deref_mut()
+            && let Err(error) = journal.save()
+        {
+            tracing::debug!(%error, "what was done can't be gone on with");
+        }
         return Err(error);
     }
     for (path, content) in &plan.small_files {

@@ -44,7 +44,8 @@ fn a_conversion_broken_off_anywhere_ends_in_the_same_bytes() {
     for options in [sharded, neox(4)] {
         let plan = plan(&input, &options).unwrap();
         let whole = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(whole.path(), &plan, &input, "then").unwrap();
+        let journal = Journal::open(whole.path(), &plan, &input, "then").unwrap();
+        let mut journal = journal.without_delay();
         let expected = convert(&plan, &input, whole.path(), Some(&mut journal)).unwrap();
         assert!(journal.files().count() > 5);
         let record = std::fs::read(whole.path().join(JOURNAL_FILE)).unwrap();
@@ -86,7 +87,8 @@ fn nobody_goes_on_with_other_weights_or_options() {
     // Without a complete file there is nothing to go on with, and no record.
     drop(Journal::open(folder.path(), &first, &input, "then").unwrap());
     assert!(!folder.path().join(JOURNAL_FILE).exists());
-    let mut journal = Journal::open(folder.path(), &first, &input, "then").unwrap();
+    let journal = Journal::open(folder.path(), &first, &input, "then").unwrap();
+    let mut journal = journal.without_delay();
     convert(&first, &input, folder.path(), Some(&mut journal)).unwrap();
     drop(journal);
     drop(Journal::open(folder.path(), &first, &input, "then").unwrap());
