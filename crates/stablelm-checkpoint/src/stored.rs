@@ -285,8 +285,8 @@ impl<'a> Chunks<'a> {
         bytes.map_err(|error| error.named(&stored.name))
     }
 
-    /// Has the container's checks made of what was used in part.
-    fn check(&self) -> Result<(), NeoxReadError> {
+    /// Has the containers' checks made, also where not all was used; at the end of the rows it is done unasked.
+    pub(crate) fn check(&self) -> Result<(), NeoxReadError> {
         for tile in &self.tiles {
             for piece in &tile.stored.pieces {
                 let checked = self.source.piece(piece, usize::MAX);

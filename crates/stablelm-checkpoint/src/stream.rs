@@ -113,6 +113,14 @@ impl<'a> Rows<'a> {
             }
         }
     }
+
+    /// Has the checks of its files made, also where not all of it was read.
+    pub(crate) fn check(&self) -> Result<(), RowsError> {
+        match self {
+            Self::Chunks(chunks) => Ok(chunks.check()?),
+            Self::Source { .. } => Ok(()),
+        }
+    }
 }
 
 /// Bytes of one step through a tensor of any source.
