@@ -1,9 +1,7 @@
 //! Checkpoints that gpt-neox trained and saved, against the same weights as Hugging Face transformers names them.
 
-use std::error::Error;
-
 use stablelm_checkpoint::{
-    ConvertError, Format, TensorHashes, compare, inspect, plan, sha256_of_files, survey, verify,
+    ConvertError, Format, TensorHashes, inspect, plan, sha256_of_files, survey, verify,
     verify_hashed,
 };
 use stablelm_model::{Dtype, ModelConfig, TensorSource};
@@ -309,33 +307,4 @@ fn bytes_changed_at_random_never_panic() {
     }
     // Most changes fall on bytes that a checksum covers.
     assert!(outcomes[0] > 200, "{outcomes:?}");
-}
-
-#[test]
-fn a_damaged_tensor_is_an_error_and_not_a_difference() {
-    let Some(variant) = oracle("neox/a_w123_pp1_tp2_bf16") else {
-        return;
-    };
-    let input = open_at(&variant.join("checkpoint"));
-    for file in ["layer_00-model_00", "layer_03-model_01"] {
-        let copy = tempfile::tempdir().unwrap();
-        copy_folder(&variant.join("checkpoint"), copy.path());
-        let path = copy.path().join("global_step4");
-        let path = path.join(format!("{file}-model_states.pt"));
-        let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        let damaged = open_at(copy.path());
-        for (a, b) in [(&input, &damaged), (&damaged, &input)] {
-            let error = compare(a, b, 0.0).unwrap_err();
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                text = format!("{text}\n{error}");
-                cause = error.source();
-            }
-            assert!(text.contains("CRC-32") && text.contains(file), "{text}");
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! Kinds of models that no golden checkpoint covers, made here: there and back must be the identity.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
 use std::path::Path;
 
 use safetensors::{Dtype as StoredDtype, tensor::TensorView};
@@ -281,4 +283,44 @@ fn rows_that_do_not_divide_evenly_are_an_error_that_says_so() {
         error.to_string(),
         "`vocab_size` = 25 is not a multiple of 2 tensor-parallel ranks"
     );
+}
+
+#[test]
+fn a_damaged_tensor_is_an_error_and_not_a_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    // An embedding of a megabyte, which is read in four chunks.
+    let config = r#""model_type": "stablelm", "vocab_size": 32768"#;
+    make(folder.path(), config, &[]);
+    let input = open_at(folder.path());
+    let (written, _, _) = converted(&input, &neox(1));
+    let mut files = vec![written.path().to_owned()];
+    let embedding = loop {
+        let path = files.pop().expect("there is a file for the embedding");
+        if path.is_dir() {
+            files.extend(
+                fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.to_string_lossy().contains("layer_00-model_00") {
+            break path;
+        }
+    };
+    let mut bytes = fs::read(&embedding).unwrap();
+    bytes[5_000] ^= 1;
+    fs::write(&embedding, bytes).unwrap();
+    let damaged = open_at(written.path());
+    for (a, b) in [(&input, &damaged), (&damaged, &input)] {
+        for text in [
+            causes(&compare(a, b, 0.0).unwrap_err()),
+            causes(&verify(a, b).unwrap_err()),
+        ] {
+            assert!(text.contains("CRC-32"), "{text}");
+        }
+    }
+}
+
+fn causes(error: &dyn Error) -> String {
+    let cause = error.source().map(causes).unwrap_or_default();
+    format!("{error}\n{cause}")
 }
